@@ -1,0 +1,222 @@
+"""RunSpec: the one description of a run, read from and written to YAML."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from core.errors import UserError, nearest
+
+Method = Literal["full", "lora", "qlora"]
+DataFormat = Literal["auto", "alpaca", "sharegpt", "messages", "completion", "text"]
+Aim = Literal["manner", "knowledge", "chat", "preference", "try"]
+ROLES = ("prompt", "completion", "input", "system", "messages", "text")
+
+
+def _share_or_name(value: Any) -> Any:
+    """`eval: 0.1` and `eval: "0.1"` are one thing; anything else that is text names a file or a split."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return value
+
+
+def _share(value: float | str) -> float | str:
+    if isinstance(value, float) and not 0 <= value <= 0.9:
+        raise ValueError("it should be a share of the rows, from 0 to 0.9, or a file or split")
+    return value
+
+
+def _dial(value: Any) -> Any:
+    if value != "auto" and value not in (0, 1):
+        raise ValueError("it should be auto, 0 or 1")
+    return value
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+
+class DataSpec(_Part):
+    """Where the rows come from and how they are read."""
+
+    source: str = Field(min_length=1)
+    format: DataFormat = "auto"
+    split: str = "train"
+    eval: Annotated[float | str, BeforeValidator(_share_or_name), AfterValidator(_share)] = 0.05
+    """A share of the rows (0 to 0.9; 0 holds nothing out), or a file or split of its own."""
+    columns: dict[Literal["prompt", "completion", "input", "system", "messages", "text"], str] = {}
+    """What a column is: role -> column name. Empty: as recognised."""
+    limit: Annotated[int, Field(ge=1)] | None = None
+
+
+class LoraSpec(_Part):
+    rank: int = Field(16, ge=1, le=1024)
+    alpha: Annotated[float, Field(gt=0)] | None = None
+    """Scale of the adapter, alpha / rank. None: twice the rank."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    targets: Literal["all-linear"] | list[str] = "all-linear"
+    rslora: bool = False
+    dora: bool = False
+
+
+class SaveSpec(_Part):
+    every: Annotated[int, Field(ge=1)] | None = None
+    """Steps between checkpoints."""
+    keep: int = Field(2, ge=1)
+
+
+class EvaluateSpec(_Part):
+    every: Annotated[int, Field(ge=1)] | None = None
+    """Steps between looks at the held-out rows."""
+
+
+class RunSpec(_Part):
+    """One run. A field that is None or "auto" is decided by the plan; a resolved spec has none left."""
+
+    model: str = Field(min_length=1)
+    revision: str | None = None
+    data: DataSpec
+    aim: Aim | None = None
+    method: Literal["auto", "full", "lora", "qlora"] = "auto"
+    template: str = Field("auto", min_length=1)
+    """auto, a named template, or the path of a Jinja file."""
+    learn: Literal["assistant", "all"] = "assistant"
+    length: Annotated[int, Field(ge=8, le=1_048_576)] | None = None
+    """Most tokens of a row."""
+    packing: bool = False
+    lora: LoraSpec = Field(default_factory=lambda: LoraSpec())
+    batch: Annotated[int, Field(ge=1)] | None = None
+    """Rows in one pass through the model."""
+    accumulate: Annotated[int, Field(ge=1)] | None = None
+    """Passes in one step of the optimiser."""
+    epochs: Annotated[float, Field(gt=0)] | None = None
+    steps: Annotated[int, Field(ge=1)] | None = None
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup: float = Field(0.03, ge=0, lt=1)
+    """Share of the steps in which the learning rate rises from 0."""
+    optimizer: Literal["auto", "adamw", "adamw_8bit", "paged_adamw_8bit", "adafactor"] = "auto"
+    weight_decay: float = Field(0.0, ge=0, le=1)
+    clip: float = Field(1.0, gt=0)
+    """Largest norm of the gradient; what is longer is scaled down to it."""
+    recompute: Annotated[Literal["auto"] | float, BeforeValidator(_dial)] = "auto"
+    """Share of the activations computed again in the backward pass: 0 keeps all, 1 recomputes all."""
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    seed: int = Field(42, ge=0, lt=2**32)
+    save: SaveSpec = Field(default_factory=lambda: SaveSpec())
+    evaluate: EvaluateSpec = Field(default_factory=lambda: EvaluateSpec())
+    report: list[Literal["tensorboard", "wandb", "trackio", "mlflow"]] = []
+    gpus: Literal["auto"] | list[Annotated[int, Field(ge=0)]] = "auto"
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")] | None = None
+    price_per_hour: Annotated[float, Field(ge=0)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _source_alone(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("data"), str):
+            return {**value, "data": {"source": value["data"]}}
+        return value
+
+    @field_validator("steps")
+    @classmethod
+    def _one_length_of_run(cls, steps: int | None, info: ValidationInfo) -> int | None:
+        if steps is not None and info.data.get("epochs") is not None:
+            raise ValueError("epochs and steps both say how long the run is, keep one of them")
+        return steps
+
+    @property
+    def alpha(self) -> float:
+        return self.lora.alpha if self.lora.alpha is not None else 2.0 * self.lora.rank
+
+
+def parse_spec(mapping: Any, origin: str = "the spec") -> RunSpec:
+    """A validated spec from a mapping; UserError names every mistake at once."""
+    if not isinstance(mapping, dict):
+        raise UserError(f"{origin} is not a mapping", "it must hold keys such as model and data", _SMALLEST)
+    try:
+        return RunSpec.model_validate(mapping)
+    except ValidationError as error:
+        why = "; ".join(_mistakes(error.errors()))
+        raise UserError(f"{origin} cannot be used", why, "mend it and call again") from None
+
+
+_SMALLEST = "the smallest spec is three lines: model: …, data: {source: …}, method: auto"
+_BRANCH = re.compile(r"literal\[|list\[|constrained|function|float$|int$|str$|\[key\]")
+
+
+def _mistakes(errors: list[Any]) -> list[str]:
+    """One phrase a key. A union reports each of its branches; they are joined by "or"."""
+    by_key: dict[str, list[str]] = {}
+    for item in errors:
+        # the name of a union's branch is part of pydantic's path; a user knows only their keys
+        path = [str(part) for part in item["loc"] if not _BRANCH.match(str(part))]
+        by_key.setdefault(".".join(path), []).append(_mistake(item, path))
+    return [" or ".join(dict.fromkeys(phrases)) for phrases in by_key.values()]
+
+
+def _mistake(item: Any, path: list[str]) -> str:
+    key, kind = ".".join(path), item["type"]
+    known = _keys_at(path[:-1])
+    if kind == "extra_forbidden" or item["loc"][-1] == "[key]":
+        meant = nearest(path[-1], known)
+        hint = (
+            f" (did you mean {'.'.join([*path[:-1], meant])}?)" if meant else f" (known: {', '.join(known)})"
+        )
+        return f"unknown key {key}{hint}"
+    if kind == "missing":
+        return f"{key} is missing"
+    message = item["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    return f"{key} is {item.get('input')!r}: {message.replace('input should', 'it should')}"
+
+
+def _keys_at(path: list[str]) -> list[str]:
+    model: type[BaseModel] = RunSpec
+    for part in path:
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        inner = [
+            a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel)
+        ]
+        if not inner:
+            return list(ROLES) if part == "columns" else []
+        model = inner[0]
+    return list(model.model_fields)
+
+
+def load_spec(path: str | Path) -> RunSpec:
+    """The spec in a YAML file. UserError: not there, not YAML (with the line), or not valid."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path} is not there", "no such file", "check the path") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read", str(error), "give a YAML file") from None
+    try:
+        mapping = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        raise UserError(
+            f"{path} is not YAML", f"{where}{getattr(error, 'problem', error)}", _SMALLEST
+        ) from None
+    return parse_spec(mapping, str(path))
+
+
+def dump_spec(spec: RunSpec, *, full: bool = False) -> str:
+    """The spec as YAML that `load_spec` reads back: only what differs from the defaults, or everything."""
+    mapping = spec.model_dump(mode="json", exclude_defaults=not full)
+    return yaml.safe_dump(mapping, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
