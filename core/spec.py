@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -63,10 +63,10 @@ class DataSpec(_Part):
 
 
 class LoraSpec(_Part):
-    rank: int = Field(16, ge=1, le=1024)
+    rank: int = Field(default=16, ge=1, le=1024)
     alpha: Annotated[float, Field(gt=0)] | None = None
     """Scale of the adapter, alpha / rank. None: twice the rank."""
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     targets: Literal["all-linear"] | list[str] = "all-linear"
     rslora: bool = False
     dora: bool = False
@@ -75,7 +75,7 @@ class LoraSpec(_Part):
 class SaveSpec(_Part):
     every: Annotated[int, Field(ge=1)] | None = None
     """Steps between checkpoints."""
-    keep: int = Field(2, ge=1)
+    keep: int = Field(default=2, ge=1)
 
 
 class EvaluateSpec(_Part):
@@ -91,13 +91,13 @@ class RunSpec(_Part):
     data: DataSpec
     aim: Aim | None = None
     method: Literal["auto", "full", "lora", "qlora"] = "auto"
-    template: str = Field("auto", min_length=1)
+    template: str = Field(default="auto", min_length=1)
     """auto, a named template, or the path of a Jinja file."""
     learn: Literal["assistant", "all"] = "assistant"
     length: Annotated[int, Field(ge=8, le=1_048_576)] | None = None
     """Most tokens of a row."""
     packing: bool = False
-    lora: LoraSpec = Field(default_factory=lambda: LoraSpec())
+    lora: LoraSpec = Field(default_factory=LoraSpec)
     batch: Annotated[int, Field(ge=1)] | None = None
     """Rows in one pass through the model."""
     accumulate: Annotated[int, Field(ge=1)] | None = None
@@ -106,18 +106,18 @@ class RunSpec(_Part):
     steps: Annotated[int, Field(ge=1)] | None = None
     learning_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup: float = Field(0.03, ge=0, lt=1)
+    warmup: float = Field(default=0.03, ge=0, lt=1)
     """Share of the steps in which the learning rate rises from 0."""
     optimizer: Literal["auto", "adamw", "adamw_8bit", "paged_adamw_8bit", "adafactor"] = "auto"
-    weight_decay: float = Field(0.0, ge=0, le=1)
-    clip: float = Field(1.0, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0, le=1)
+    clip: float = Field(default=1.0, gt=0)
     """Largest norm of the gradient; what is longer is scaled down to it."""
     recompute: Annotated[Literal["auto"] | float, BeforeValidator(_dial)] = "auto"
     """Share of the activations computed again in the backward pass: 0 keeps all, 1 recomputes all."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
-    seed: int = Field(42, ge=0, lt=2**32)
-    save: SaveSpec = Field(default_factory=lambda: SaveSpec())
-    evaluate: EvaluateSpec = Field(default_factory=lambda: EvaluateSpec())
+    seed: int = Field(default=42, ge=0, lt=2**32)
+    save: SaveSpec = Field(default_factory=SaveSpec)
+    evaluate: EvaluateSpec = Field(default_factory=EvaluateSpec)
     report: list[Literal["tensorboard", "wandb", "trackio", "mlflow"]] = []
     gpus: Literal["auto"] | list[Annotated[int, Field(ge=0)]] = "auto"
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")] | None = None
@@ -184,15 +184,15 @@ def _mistake(item: Any, path: list[str]) -> str:
 
 
 def _keys_at(path: list[str]) -> list[str]:
-    model: type[BaseModel] = RunSpec
-    for part in path:
-        annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        inner = [
-            a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel)
-        ]
-        if not inner:
-            return list(ROLES) if part == "columns" else []
-        model = inner[0]
+    parts: dict[str, type[BaseModel]] = {
+        "data": DataSpec,
+        "lora": LoraSpec,
+        "save": SaveSpec,
+        "evaluate": EvaluateSpec,
+    }
+    if path == ["data", "columns"]:
+        return list(ROLES)
+    model = RunSpec if not path else parts[path[0]]
     return list(model.model_fields)
 
 
