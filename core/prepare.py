@@ -1,0 +1,109 @@
+"""From a spec to a resolved one: the way that the command, the wizard's Review and the demo all take."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import UserError
+from core.job import run_job, run_job_async
+from core.machine import Machine, look
+from core.models.shape import ModelShape, read_shape
+from core.plan.advise import Plan, advise
+from core.plan.resolve import resolve
+from core.spec import RunSpec
+
+Progress = Callable[[str, int, "int | None"], None]
+"""What is happening, how much of it is done, and of how much (None = nobody knows)."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that could be started, with everything that was learned on the way to it."""
+
+    spec: RunSpec
+    """Resolved: nothing in it is left to be chosen."""
+    machine: Machine
+    shape: ModelShape
+    report: dict[str, Any]
+    """What `core.data.inspect` says of the data, read with this model's tokenizer and template."""
+    plan: Plan
+
+    def findings(self) -> list[dict[str, Any]]:
+        """What was found wrong or noteworthy, worst first: {severity, code, message, todo}."""
+        rank = {"stop": 0, "warn": 1, "info": 2}
+        found = [dict(one) for one in self.report["findings"]]
+        for one in self.plan.findings:
+            found.append(
+                {"severity": one.severity, "code": one.code, "message": one.message, "todo": one.todo}
+            )
+        return sorted(found, key=lambda one: rank.get(one["severity"], 3))
+
+    def refuse_if_stopped(self) -> None:
+        """Raise UserError (code 1) when a finding says that this run must not start."""
+        stops = [one for one in self.findings() if one["severity"] == "stop"]
+        if stops:
+            raise UserError(
+                "this run would not work",
+                "; ".join(str(one["message"]).rstrip(".") for one in stops),
+                str(stops[0].get("todo") or ""),
+                code=1,
+            )
+
+
+def prepare(spec: RunSpec, on_progress: Progress | None = None) -> Prepared:
+    """Look at the machine, the model and the data, plan, and fill in what the spec leaves open.
+
+    Blocks for as long as reading the data takes; torch and its kin stay in a child process.
+    Raises UserError for what cannot be read or planned; findings that stop are left to the caller
+    (`Prepared.refuse_if_stopped`), so that a screen can show them beside the rest.
+    """
+    tell = on_progress or _silent
+    tell("machine", 0, None)
+    machine = look()
+    tell("model", 0, None)
+    shape = read_shape(spec.model, spec.revision)
+    report = run_job("core.data.inspect", inspect_request(spec), tell)
+    return finish(spec, machine, shape, report)
+
+
+async def prepare_async(spec: RunSpec, on_progress: Progress | None = None) -> Prepared:
+    """As `prepare`, leaving the event loop free; cancelling ends the child that reads the data."""
+    tell = on_progress or _silent
+    tell("machine", 0, None)
+    machine = await asyncio.to_thread(look)
+    tell("model", 0, None)
+    shape = await asyncio.to_thread(read_shape, spec.model, spec.revision)
+    report = await run_job_async("core.data.inspect", inspect_request(spec), tell)
+    return finish(spec, machine, shape, report)
+
+
+def inspect_request(spec: RunSpec, *, row: int = 0) -> dict[str, Any]:
+    """What to ask of `core.data.inspect` so that it reads the data as this run would."""
+    return {
+        "source": spec.data.source,
+        "format": spec.data.format,
+        "split": spec.data.split,
+        "eval": spec.data.eval,
+        "columns": dict(spec.data.columns),
+        "limit": spec.data.limit,
+        "model": spec.model,
+        "revision": spec.revision,
+        "template": spec.template,
+        "learn": spec.learn,
+        "length": spec.length,
+        "seed": spec.seed,
+        "row": row,
+    }
+
+
+def finish(spec: RunSpec, machine: Machine, shape: ModelShape, report: dict[str, Any]) -> Prepared:
+    """Plan and resolve from what was already read (the wizard has it; nothing is read again)."""
+    plan = advise(spec, machine, shape, report)
+    return Prepared(resolve(spec, plan, shape, report), machine, shape, report, plan)
+
+
+def _silent(stage: str, done: int, total: int | None) -> None:
+    """Nobody is watching."""
