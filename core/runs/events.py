@@ -1,0 +1,239 @@
+"""The typed event log of a run: what the worker says, one JSON object a line, and how it is followed.
+
+The log is the only thing from which a run's history is told. It is append-only; a line that is
+still being written is waited for, a damaged one is skipped and counted.
+"""
+
+import json
+import math
+import os
+import threading
+import time
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A worker took hold of the run."""
+
+    type: ClassVar[str] = "start"
+    pid: int
+    resumed_from: int | None = None
+    """The step of the checkpoint that it went on from."""
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What is happening: download, load, tokenise, compile, first step, train, evaluate, save."""
+
+    type: ClassVar[str] = "stage"
+    name: str
+    done: float = 0
+    total: float | None = None
+    unit: str = ""
+    """bytes, rows, steps, or nothing."""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the optimiser."""
+
+    type: ClassVar[str] = "step"
+    step: int
+    steps: int
+    epoch: float
+    loss: float | None
+    learning_rate: float
+    grad_norm: float | None
+    tokens: int
+    """Tokens trained on so far, padding not counted."""
+    tokens_per_second: float | None
+    memory: int | None = None
+    """Peak bytes on the GPU so far."""
+    seconds: float = 0.0
+    """Seconds spent training so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A look at the GPUs and the host; every value may be None where the machine does not say.
+
+    A GPU: index, name, utilisation (0-1), memory_used, memory_total (bytes), power, power_limit (W),
+    temperature (°C), clock_sm, clock_memory (MHz), processes [{pid, name, bytes}].
+    The host: cpu (0-1), ram_used, ram_total, worker_ram (bytes), worker_cpu (cores).
+    """
+
+    type: ClassVar[str] = "gpu"
+    gpus: list[dict[str, Any]]
+    host: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Eval:
+    """The loss on the held-out rows, before the first step (step 0) or after one."""
+
+    type: ClassVar[str] = "eval"
+    step: int
+    loss: float | None
+    tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What the model answers at this step."""
+
+    type: ClassVar[str] = "sample"
+    step: int
+    prompt: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A complete checkpoint; `reason` is schedule, asked, stop or end."""
+
+    type: ClassVar[str] = "checkpoint"
+    step: int
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that the user should know; `severity` is stop, warn or info."""
+
+    type: ClassVar[str] = "finding"
+    severity: str
+    code: str
+    what: str
+    why: str = ""
+    todo: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """Why the run failed; the traceback stands in `log`."""
+
+    type: ClassVar[str] = "error"
+    what: str
+    why: str = ""
+    todo: str = ""
+    log: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The worker is done: finished, stopped or failed."""
+
+    type: ClassVar[str] = "end"
+    state: str
+    reason: str = ""
+
+
+Event = Start | Stage | Step | Gpu | Eval | Sample | Checkpoint | Finding | Error | End
+_KINDS: dict[str, type[Event]] = {
+    kind.type: kind for kind in (Start, Stage, Step, Gpu, Eval, Sample, Checkpoint, Finding, Error, End)
+}
+_FIELDS = {name: frozenset(f.name for f in fields(kind)) for name, kind in _KINDS.items()}
+
+
+class Record(NamedTuple):
+    seq: int
+    time: float
+    """Seconds since the epoch."""
+    event: Event
+
+
+def encode(event: Event, seq: int, now: float) -> bytes:
+    """One line of the log. A number that is not finite becomes null, since JSON has no NaN."""
+    mapping = {"v": VERSION, "seq": seq, "time": round(now, 3), "type": event.type, **asdict(event)}
+    return json.dumps(_finite(mapping), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def decode(line: bytes) -> Record | None:
+    """The record in a line; None when the line is damaged or of a type that this version lacks."""
+    try:
+        raw = json.loads(line)
+        name = raw["type"]
+        known = _FIELDS[name]
+        event = _KINDS[name](**{key: value for key, value in raw.items() if key in known})
+        return Record(raw["seq"], raw["time"], event)
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+class EventLog:
+    """Appends events. Threads may share it; one worker at a time holds the file (see `lock`)."""
+
+    def __init__(self, path: Path):
+        self._lock = threading.Lock()
+        self._seq = 0
+        torn = False
+        if path.exists():
+            follow = Follow(path)
+            self._seq = max((record.seq for record in follow.poll()), default=0)
+            torn = follow.torn
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        if torn:  # a worker was killed in the middle of a line: end it, so that ours stands alone
+            os.write(self._fd, b"\n")
+
+    def write(self, event: Event) -> None:
+        """One event, one write. OSError where the disk is full."""
+        with self._lock:
+            self._seq += 1
+            os.write(self._fd, encode(event, self._seq, time.time()))
+            if isinstance(event, Checkpoint | End | Error):
+                os.fsync(self._fd)
+
+    def close(self) -> None:
+        with self._lock:
+            os.close(self._fd)
+
+
+class Follow:
+    """Reads a log as it grows: `poll` gives what is new since the last call."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.damaged = 0
+        self._offset = 0
+        self._tail = b""
+
+    @property
+    def torn(self) -> bool:
+        """The last line has no end yet."""
+        return bool(self._tail)
+
+    def poll(self) -> list[Record]:
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._offset)
+                fresh = file.read()
+        except FileNotFoundError:
+            return []
+        self._offset += len(fresh)
+        *lines, self._tail = (self._tail + fresh).split(b"\n")
+        records = []
+        for line in lines:
+            record = decode(line) if line else None
+            if record:
+                records.append(record)
+            elif line:
+                self.damaged += 1
+        return records

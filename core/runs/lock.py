@@ -1,0 +1,104 @@
+"""One worker a run: the lock that it holds, and how others see whether it is alive.
+
+`lockf` frees at once when its holder is killed, where `flock` would stay with forked children.
+The pid alone proves nothing (it may be another program's by now, or a zombie), so the process's
+own start time and the boot id stand beside it.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from core.errors import UserError
+from core.runs.folder import RunFolder
+
+QUIET_SECONDS = 60
+"""Without a heartbeat for this long, a run is shown as giving no sign. Nothing is killed for it."""
+
+
+def boot_id() -> str:
+    """Tells this boot of this machine from every other."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{socket.gethostname()}-{int(psutil.boot_time())}"
+
+
+class WorkerLock:
+    """Held by a worker from its first line to its last."""
+
+    def __init__(self, run: RunFolder):
+        self._run = run
+        self._fd: int | None = None
+
+    def acquire(self, **more: Any) -> None:
+        """Takes the run, and writes worker.json with `more` in it. UserError when another holds it."""
+        fd = os.open(self._run.lock_file, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(fd)
+            raise UserError(
+                f"run {self._run.name} has a worker already",
+                "two may not hold one run",
+                f"watch it with: finetui attach {self._run.name}",
+                code=1,
+            ) from None
+        self._fd = fd
+        me = psutil.Process()
+        facts = {"pid": me.pid, "created": me.create_time(), "boot": boot_id(), **more}
+        write_whole(self._run.worker_file, json.dumps(facts))
+        self.heartbeat()
+
+    def heartbeat(self) -> None:
+        """Says that the worker lives; a few times a minute is enough."""
+        with contextlib.suppress(OSError):
+            os.utime(self._run.lock_file)
+
+    def release(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+def worker_facts(run: RunFolder) -> dict[str, Any]:
+    """What the last worker wrote of itself; empty when there was none or the file is damaged."""
+    try:
+        facts = json.loads(run.worker_file.read_text())
+        return facts if isinstance(facts, dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def worker_process(run: RunFolder) -> psutil.Process | None:
+    """The run's living worker, or None. A zombie, or another program with its pid, is none."""
+    facts = worker_facts(run)
+    if facts.get("boot") != boot_id():
+        return None
+    try:
+        process = psutil.Process(facts["pid"])
+        same = abs(process.create_time() - facts["created"]) < 1
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+    except (psutil.Error, KeyError, TypeError, ValueError):
+        return None
+
+
+def quiet_seconds(run: RunFolder) -> float | None:
+    """Seconds since the last heartbeat, None when there was none."""
+    try:
+        return max(0.0, time.time() - run.lock_file.stat().st_mtime)
+    except OSError:
+        return None
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file so that a reader sees all of it or the one before."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
