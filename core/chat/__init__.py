@@ -1,1 +1,1 @@
-"""Talking to a model: a heavy child process that generates (server) and the light half that asks it (client)."""
+"""Talking to a model: a child process that holds it (server), and the light half that asks (client)."""

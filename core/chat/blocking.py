@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -37,19 +37,25 @@ class BlockingChat:
     ) -> Iterator[str]:
         """The pieces of an answer as they come; when it is whole, `done` and `notes` tell of it.
 
-        KeyboardInterrupt stops the answer and lets the interrupt through; the model stays loaded.
+        KeyboardInterrupt ends the answer (`done.stopped` is "asked") and goes on to the caller;
+        the model stays loaded.
         """
 
-        async def begin() -> tuple[Reply, AsyncIterator[str]]:
-            reply = self._chat.generate(messages, side=side, settings=settings)
-            return reply, aiter(reply)
+        async def begin() -> Reply:
+            return self._chat.generate(messages, side=side, settings=settings)
 
-        async def after(pieces: AsyncIterator[str]) -> str | None:
-            return await anext(pieces, None)
+        async def end(reply: Reply) -> None:
+            await reply.stop()
+            while await reply.piece() is not None:
+                pass
 
-        self._reply, pieces = self._runner.run(begin())
-        while (piece := self._runner.run(after(pieces))) is not None:
-            yield piece
+        self._reply = reply = self._runner.run(begin())
+        try:
+            while (piece := self._runner.run(reply.piece())) is not None:
+                yield piece
+        except (KeyboardInterrupt, GeneratorExit):
+            self._runner.run(end(reply))
+            raise
 
     @property
     def done(self) -> Done | None:

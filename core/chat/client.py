@@ -38,24 +38,30 @@ class Reply:
         """Ask for the end of this answer; what was said until then stays (`stopped` is "asked")."""
         await self._chat._send({"op": "stop", "id": self._number})
 
+    async def piece(self) -> str | None:
+        """The next piece of text, None when the answer is whole. Being cancelled here loses nothing."""
+        while self.done is None:
+            message = await self._queue.get()
+            if "token" in message:
+                return str(message["token"])
+            if "note" in message:
+                self.notes.append(message["note"])
+            elif "done" in message:
+                self.done = Done(**message["done"])
+                kept = Exchange(self.side, self.messages, self.settings, self.done, self.notes)
+                self._chat.exchanges.append(kept)
+                self._chat._replies.pop(self._number, None)
+            else:
+                self._chat._replies.pop(self._number, None)
+                raise self._chat._refusal(message["error"])
+        return None
+
     async def __aiter__(self) -> AsyncIterator[str]:
         try:
-            while True:
-                message = await self._queue.get()
-                if "token" in message:
-                    yield message["token"]
-                elif "note" in message:
-                    self.notes.append(message["note"])
-                elif "done" in message:
-                    self.done = Done(**message["done"])
-                    kept = Exchange(self.side, self.messages, self.settings, self.done, self.notes)
-                    self._chat.exchanges.append(kept)
-                    return
-                else:
-                    raise _refusal(message["error"])
+            while (piece := await self.piece()) is not None:
+                yield piece
         finally:
-            self._chat._replies.pop(self._number, None)
-            if self.done is None:  # left in the middle: do not let it talk on to nobody
+            if self._chat._replies.pop(self._number, None):  # left in the middle: nobody listens any more
                 with contextlib.suppress(UserError):
                     await self.stop()
 
@@ -78,6 +84,7 @@ class ChatProcess:
         self._replies: dict[int, Reply] = {}
         self._next = 1
         self._log = ""
+        self._keep_log = False
 
     async def start(
         self,
@@ -147,7 +154,8 @@ class ChatProcess:
             await child.wait()
         if self._reading:
             await self._reading
-        Path(self._log).unlink(missing_ok=True)
+        if not self._keep_log:
+            Path(self._log).unlink(missing_ok=True)
 
     def save_transcript(self, path: str | Path) -> Path:
         """Write what was said so far (Markdown, .json or .jsonl by the path's ending)."""
@@ -185,7 +193,7 @@ class ChatProcess:
 
     async def _send(self, message: dict[str, Any]) -> None:
         if self._child is None or self._child.returncode is not None:
-            raise _refusal(self._broke())
+            raise self._refusal(self._broke())
         self._write(message)
         assert self._child.stdin
         with contextlib.suppress(ConnectionError):  # the reader sees the end and says why
@@ -198,7 +206,7 @@ class ChatProcess:
         await child.wait()
         ended = self._broke()
         if self._loaded and not self._loaded.done():
-            self._loaded.set_exception(_refusal(ended))
+            self._loaded.set_exception(self._refusal(ended))
         for reply in list(self._replies.values()):
             reply._queue.put_nowait({"error": ended})
 
@@ -217,7 +225,13 @@ class ChatProcess:
                     ready[name] = tuple(ready.get(name, ()))
                 self._loaded.set_result(Ready(**ready))
             else:
-                self._loaded.set_exception(_refusal(message["error"]))
+                self._loaded.set_exception(self._refusal(message["error"]))
+
+    def _refusal(self, error: dict[str, Any]) -> UserError:
+        log = None
+        if error.get("unexpected"):  # the child could not say what is wrong in words; its log can
+            log, self._keep_log = self._log, True
+        return UserError(error["what"], error["why"], error["todo"], code=error.get("code", 1), log=log)
 
     def _broke(self) -> dict[str, Any]:
         with contextlib.suppress(OSError):
@@ -229,11 +243,6 @@ class ChatProcess:
                     "what": "the chat broke off",
                     "why": lines[-1],
                     "todo": "open the chat again",
-                    "log": self._log,
+                    "unexpected": True,
                 }
         return {"what": "the chat is over", "why": "its process has left", "todo": "open the chat again"}
-
-
-def _refusal(error: dict[str, Any]) -> UserError:
-    code, log = error.get("code", 1), error.get("log")
-    return UserError(error["what"], error["why"], error["todo"], code=code, log=log)
