@@ -23,11 +23,14 @@ QUIET_SECONDS = 60
 """Without a heartbeat for this long, a run is shown as giving no sign. Nothing is killed for it."""
 
 
-def boot_id() -> str:
-    """Tells this boot of this machine from every other."""
+def place() -> str:
+    """Where a pid means something: this boot of this machine, and this container's pid namespace."""
+    boot = f"{socket.gethostname()}-{int(psutil.boot_time())}"
     with contextlib.suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return f"{socket.gethostname()}-{int(psutil.boot_time())}"
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    with contextlib.suppress(OSError):
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    return boot
 
 
 class WorkerLock:
@@ -51,9 +54,10 @@ class WorkerLock:
                 code=1,
             ) from None
         self._fd = fd
-        me = psutil.Process()
-        facts = {"pid": me.pid, "created": me.create_time(), "boot": boot_id(), **more}
-        write_whole(self._run.worker_file, json.dumps(facts))
+        # what the starter wrote of this very process (its GPUs) stays true
+        before = worker_facts(self._run)
+        kept = before if before.get("pid") == os.getpid() else {}
+        write_facts(self._run, os.getpid(), **{**kept, **more})
         self.heartbeat()
 
     def heartbeat(self) -> None:
@@ -76,10 +80,16 @@ def worker_facts(run: RunFolder) -> dict[str, Any]:
         return {}
 
 
+def write_facts(run: RunFolder, pid: int, **more: Any) -> None:
+    """Names the process that works on the run."""
+    facts = {**more, "pid": pid, "created": psutil.Process(pid).create_time(), "place": place()}
+    write_whole(run.worker_file, json.dumps(facts))
+
+
 def worker_process(run: RunFolder) -> psutil.Process | None:
-    """The run's living worker, or None. A zombie, or another program with its pid, is none."""
+    """The run's living worker on this machine, or None. A zombie, or another program with its pid, is none."""
     facts = worker_facts(run)
-    if facts.get("boot") != boot_id():
+    if facts.get("place") != place():
         return None
     try:
         process = psutil.Process(facts["pid"])
@@ -87,6 +97,15 @@ def worker_process(run: RunFolder) -> psutil.Process | None:
         return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     except (psutil.Error, KeyError, TypeError, ValueError):
         return None
+
+
+def worker_lives(run: RunFolder) -> bool:
+    """Whether a worker is at the run. Of another machine or container only the heartbeat tells."""
+    facts = worker_facts(run)
+    if not facts or facts.get("place") == place():
+        return worker_process(run) is not None
+    quiet = quiet_seconds(run)
+    return quiet is not None and quiet < QUIET_SECONDS
 
 
 def quiet_seconds(run: RunFolder) -> float | None:
