@@ -154,7 +154,7 @@ def parse_spec(mapping: Any, origin: str = "the spec") -> RunSpec:
 
 
 _SMALLEST = "the smallest spec is three lines: model: …, data: {source: …}, method: auto"
-_BRANCH = re.compile(r"literal\[|list\[|constrained|function|float$|int$|str$|\[key\]")
+_BRANCH = re.compile(r"literal\[|list\[|constrained|function|float$|int$|str$|\[key\]|\d+$")
 
 
 def _mistakes(errors: list[Any]) -> list[str]:
@@ -192,7 +192,7 @@ def _keys_at(path: list[str]) -> list[str]:
     }
     if path == ["data", "columns"]:
         return list(ROLES)
-    model = RunSpec if not path else parts[path[0]]
+    model = RunSpec if not path else parts.get(path[0], RunSpec)
     return list(model.model_fields)
 
 

@@ -87,7 +87,7 @@ def write_facts(run: RunFolder, pid: int, **more: Any) -> None:
 
 
 def worker_process(run: RunFolder) -> psutil.Process | None:
-    """The run's living worker on this machine, or None. A zombie, or another program with its pid, is none."""
+    """The run's living worker on this machine, or None (a zombie or a pid used anew is none)."""
     facts = worker_facts(run)
     if facts.get("place") != place():
         return None

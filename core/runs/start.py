@@ -18,7 +18,7 @@ WORKER = "core.train.worker"
 
 
 def start(spec: RunSpec, where: Path, *, anyway: bool = False) -> RunFolder:
-    """A new run of a resolved spec. UserError: its GPU is busy (unless `anyway`), or nothing can be written."""
+    """A new run of a resolved spec. UserError: GPU busy (unless `anyway`), or nothing can be written."""
     gpus = _choose(spec, anyway)
     run = create(where, spec.name or "run")
     try:
@@ -97,7 +97,7 @@ def _busy(gpu: Gpu, held: dict[str, str]) -> UserError:
 
 
 def _held() -> dict[str, str]:
-    """GPU (uuid, or index as text) -> the run whose living worker holds it, of any runs folder of this box."""
+    """GPU (uuid, or index as text) -> the run that holds it, whatever its runs folder."""
     held: dict[str, str] = {}
     for process in psutil.process_iter(["cmdline"]):
         words: Any = process.info["cmdline"] or []
