@@ -103,12 +103,13 @@ def test_the_short_form_holds_only_what_was_chosen() -> None:
     assert dump_spec(parse_spec(SMALLEST)) == "model: Qwen/Qwen3-0.6B\ndata: {source: train.jsonl}\n"
 
 
+words = st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), min_size=1)  # a name, a path
 specs = st.builds(
     RunSpec,
-    model=st.text(min_size=1),
+    model=words,
     data=st.fixed_dictionaries(
         {
-            "source": st.text(min_size=1),
+            "source": words,
             "eval": st.one_of(st.floats(0, 0.9), st.sampled_from(["test", "a.jsonl"])),
         },
         optional={"limit": st.integers(1, 10**9), "columns": st.just({"prompt": "q", "completion": "a"})},

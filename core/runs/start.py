@@ -8,7 +8,8 @@ import psutil
 
 from core.errors import UserError
 from core.job import command, environment
-from core.machine import Gpu, look
+from core.machine.gpus import Gpu
+from core.machine.look import look
 from core.runs.folder import RunFolder, create
 from core.runs.lock import worker_facts, worker_lives, write_facts, write_whole
 from core.runs.state import status
