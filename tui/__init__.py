@@ -1,0 +1,1 @@
+"""The terminal wizard: screens and widgets that only show what `core` does."""

@@ -1,0 +1,175 @@
+"""The application: which screen is shown, the keys that work everywhere, and the palette."""
+
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import events
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from tui import theme
+from tui.journey import NAMES, STEPS, Journey, step_after, step_before
+
+if TYPE_CHECKING:
+    from core.runs.folder import RunFolder
+
+
+class FinetuiApp(App[None]):
+    """Home (Runs) lies at the bottom of the stack; one wizard step, or Train and then Chat, lies over it."""
+
+    TITLE = "finetui"
+    CSS_PATH = "finetui.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "question_mark", "help", "help", key_display="?", priority=True, tooltip="Explain this", id="help"
+        ),
+        Binding(
+            "f1",
+            "help(True)",
+            "help",
+            show=False,
+            tooltip="Explain this, also while typing",
+            id="help.always",
+        ),
+        Binding("ctrl+q", "quit", "quit", show=False, priority=True, tooltip="Leave; runs go on", id="quit"),
+    ]
+
+    def __init__(
+        self, runs_dir: Path | None = None, home: Path | None = None, attach: Path | None = None
+    ) -> None:
+        """`runs_dir` and `home` default to the user's own; `attach` is a run folder to open at once."""
+        super().__init__()
+        self._runs_dir = runs_dir
+        self._attach = attach
+        self.journey = Journey(home)
+        self.register_theme(theme.DARK)
+        self.register_theme(theme.LIGHT)
+        self.theme = theme.fitting()
+
+    @property
+    def runs_dir(self) -> Path:
+        if self._runs_dir is None:
+            from core.runs.folder import runs_dir
+
+            self._runs_dir = runs_dir()
+        return self._runs_dir
+
+    def get_default_screen(self) -> Screen[None]:
+        return self._screen("runs")
+
+    def on_mount(self) -> None:
+        if self._attach is not None:
+            from core.runs.folder import RunFolder
+
+            self.open_run(RunFolder(self._attach))
+
+    # -- where to go
+
+    @staticmethod
+    def _screen(step: str, *given: object) -> Screen[None]:
+        """The screen of a step, imported only now: `tui.screens.data.DataScreen` for "data"."""
+        return getattr(import_module(f"tui.screens.{step}"), f"{step.capitalize()}Screen")(*given)
+
+    def goto(self, step: str) -> None:
+        """Open a step over home, in place of whatever lay there; "runs" is home itself."""
+        if step == "runs":
+            self._clear_to_home()
+            return
+        screen = self._screen(step)
+        self.journey.at(step)
+        self._clear_to_home()
+        self.push_screen(screen)
+
+    def next_step(self) -> None:
+        """From the step that is shown to the one after it."""
+        following = step_after(self._here())
+        if following is not None:
+            self.goto(following)
+
+    def previous_step(self) -> None:
+        """Back: from a wizard step to the one before it, from anything else to what lies under it."""
+        here = self._here()
+        if here not in STEPS:
+            if len(self.screen_stack) > 1:
+                self.pop_screen()
+            return
+        self.goto(step_before(here) or "runs")
+
+    def open_run(self, folder: "RunFolder") -> None:
+        """Show a run as it trains, or as it ended."""
+        screen = self._screen("train", folder)
+        self._clear_to_home()
+        self.push_screen(screen)
+
+    def open_chat(self, folder: "RunFolder") -> None:
+        """Talk to what a run made; leaving comes back to where one was."""
+        self.push_screen(self._screen("chat", folder))
+
+    def _here(self) -> str:
+        return getattr(self.screen, "step", "")
+
+    def _clear_to_home(self) -> None:
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+
+    def action_visit(self, step: str) -> None:
+        """A step named in the rail or palette: only one that was passed, or the first that was not."""
+        if step == "runs" or step in self._open_steps():
+            self.goto(step)
+
+    def _open_steps(self) -> list[str]:
+        first_open = next((step for step in STEPS if step not in self.journey.done), STEPS[-1])
+        return [step for step in STEPS if step in self.journey.done or step == first_open]
+
+    # -- help and palette
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "help" and not parameters:
+            typing = getattr(self.screen, "typing", None)
+            return typing is not None and not typing()
+        return True
+
+    def action_help(self, always: bool = True) -> None:
+        explain = getattr(self.screen, "action_help", None)
+        if explain is not None:
+            explain()
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """What can be done on this screen, then where one can go, then the program's own."""
+        for active in screen.active_bindings.values():
+            binding = active.binding
+            if (
+                active.enabled
+                and not binding.system
+                and binding.description
+                and binding.action not in ("help", "quit")
+            ):
+                node = active.node
+                yield SystemCommand(
+                    f"{binding.description} ({self.get_key_display(binding)})",
+                    active.tooltip or binding.tooltip or "",
+                    lambda action=binding.action, node=node: self.run_action(action, node),
+                )
+        if getattr(screen, "step", "") in STEPS:
+            for step in self._open_steps():
+                yield SystemCommand(
+                    f"Go to {NAMES[step]}",
+                    "Open this step; nothing is lost",
+                    lambda step=step: self.goto(step),
+                )
+        yield SystemCommand("Help", "Explain the focused field in plain words", self.action_help)
+        other = theme.LIGHT.name if self.theme == theme.DARK.name else theme.DARK.name
+        yield SystemCommand("Light or dark", "Change the colours", lambda: setattr(self, "theme", other))
+        yield SystemCommand("Quit", "Leave finetui; runs go on", self.action_quit)
+
+    def on_resize(self, event: events.Resize) -> None:
+        from tui.widgets.too_small import TooSmall, fits
+
+        covered = isinstance(self.screen, TooSmall)
+        if covered and fits(event.size):
+            self.pop_screen()
+        elif not covered and not fits(event.size):
+            self.push_screen(TooSmall())

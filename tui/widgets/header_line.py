@@ -1,0 +1,28 @@
+"""The one line on top of every screen: where I am at the left, how things stand at the right."""
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.widgets import Static
+
+
+class HeaderLine(Horizontal):
+    """` finetui  Runs › model · data                         ● training  step 412 / 1,350`"""
+
+    DEFAULT_CSS = """
+    HeaderLine { height: 1; background: $surface; padding: 0 1; }
+    HeaderLine #crumb { width: 1fr; height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    HeaderLine #status { width: auto; max-width: 60%; height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    """
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="crumb")
+        yield Static(id="status")
+
+    def show(self, crumb: str, status: str | Content = "") -> None:
+        """Draw both ends. The crumb is plain text; the status may be styled Content."""
+        place = f" › {crumb}" if crumb else ""
+        self.query_one("#crumb", Static).update(
+            Content.assemble(("finetui", "bold $primary"), ("  Runs", "$foreground-muted"), place)
+        )
+        self.query_one("#status", Static).update(status if isinstance(status, Content) else Content(status))

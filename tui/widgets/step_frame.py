@@ -1,0 +1,211 @@
+"""The frame that every step's screen stands in: header, rail, body, back and next, help, key hints.
+
+A step writes only its own part:
+
+    class ModelScreen(StepScreen):
+        step = "model"
+        title = "Which model shall learn?"        # one line over the body
+
+        def compose_step(self): yield ...          # the body; taller than the page scrolls
+        def problem(self): return "choose a model" # why Next cannot go on yet, or ""
+
+It may also set `status` (right end of the header), call `note(...)` (one line between Back and Next), and
+override `proceed` (Review starts the run there), `crumb`, `next_label` and AUTO_FOCUS. A widget names its
+glossary entry by a `.term` attribute; without one the step's own name is explained.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container, Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.reactive import reactive
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Button, Footer, Input, Static, TextArea
+
+from tui.journey import AFTER, NAMES, STEPS, step_after
+from tui.widgets.header_line import HeaderLine
+from tui.widgets.help import HelpPanel, term_of
+from tui.widgets.rail import Rail
+
+if TYPE_CHECKING:
+    from tui.app import FinetuiApp
+    from tui.journey import Journey
+
+NOTE_STYLES = {
+    "": "$foreground-muted",
+    "info": "$foreground-muted",
+    "good": "$success",
+    "warn": "$warning",
+    "stop": "$error",
+}
+
+
+class StepScreen(Screen[None]):
+    """One step of the journey. See the module's docstring for what a step sets."""
+
+    step: ClassVar[str] = ""
+    title = ""  # type: ignore[assignment]  # a class attribute here, one line over the body
+    next_label: ClassVar[str] = ""
+    AUTO_FOCUS = "#next"
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (100, "-wide")]
+    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-short"), (34, "-tall")]
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+n", "next", "next", tooltip="Go on to the next step", id="step.next", show=False),
+        Binding(
+            "escape,ctrl+b",
+            "back",
+            "back",
+            key_display="esc",
+            tooltip="Back; nothing is lost",
+            id="step.back",
+        ),
+    ]
+
+    DEFAULT_CSS = """
+    StepScreen { layers: base above; }
+    StepScreen #frame { layout: horizontal; height: 1fr; }
+    StepScreen #page { width: 1fr; padding: 1 2 0 1; }
+    StepScreen #heading { height: auto; text-style: bold; margin-bottom: 1; padding: 0 1; }
+    StepScreen #body { height: 1fr; padding: 0 1; }
+    StepScreen #actions { height: 1; margin: 1 0 0 0; padding: 0 1; }
+    StepScreen #note { width: 1fr; height: 1; padding: 0 2; text-wrap: nowrap; text-overflow: ellipsis; }
+    StepScreen #actions Button { min-width: 8; background: $panel; color: $foreground; }
+    StepScreen #actions #next { color: $primary; }
+    StepScreen #actions Button:focus { background: $primary; color: $background; text-style: bold; }
+    StepScreen #actions Button:hover { background: $primary; color: $background; }
+    StepScreen.-narrow #frame { layout: vertical; }
+    StepScreen.-narrow #page { padding: 0; }
+    StepScreen.-narrow Rail { width: 100%; height: 1; padding: 0 1; }
+    StepScreen.-narrow HelpPanel { dock: bottom; width: 100%; margin: 0 0 1 0; padding: 0 1; }
+    StepScreen.-short #heading { margin-bottom: 0; }
+    StepScreen.-short #actions { margin-top: 0; }
+    """
+
+    status: reactive[str | Content] = reactive("", init=False)
+    if TYPE_CHECKING:
+        app: FinetuiApp
+
+    @property
+    def journey(self) -> "Journey":
+        return self.app.journey
+
+    # -- what a step may say for itself
+
+    def compose_step(self) -> Iterable[Widget]:
+        """The step's own widgets."""
+        raise NotImplementedError
+
+    def problem(self) -> str:
+        """Why one cannot go on from here yet, in one line; empty when one can."""
+        return ""
+
+    def crumb(self) -> str:
+        """What the header says after `Runs ›`."""
+        return self.journey.label if self.step in STEPS else ""
+
+    def proceed(self) -> None:
+        """Go on: the step is passed and the next one opens."""
+        self.journey.passed(self.step)
+        self.app.next_step()
+
+    # -- the frame
+
+    def compose(self) -> ComposeResult:
+        yield HeaderLine()
+        with Container(id="frame"):
+            if self.step in (*STEPS, *AFTER):
+                yield Rail(self.step, self.journey.done)
+            with Vertical(id="page"):
+                heading = type(self).title
+                if isinstance(heading, str) and heading:
+                    yield Static(heading, id="heading", markup=False)
+                with VerticalScroll(id="body", can_focus=False):
+                    yield from self.compose_step()
+                if self.step in STEPS:
+                    with Horizontal(id="actions"):
+                        yield Button("‹ Back", id="back", compact=True)
+                        yield Static(id="note")
+                        yield Button(self._next_words(), id="next", variant="primary", compact=True)
+        yield HelpPanel()
+        yield Footer(compact=True)
+
+    def _next_words(self) -> str:
+        following = step_after(self.step)
+        return self.next_label or (f"Next: {NAMES[following]} ›" if following else "Next ›")
+
+    def on_mount(self) -> None:
+        self.refresh_frame()
+
+    def on_screen_resume(self) -> None:
+        self.refresh_frame()
+
+    def watch_status(self) -> None:
+        self.refresh_frame()
+
+    def refresh_frame(self) -> None:
+        """Redraw header and rail, after a choice that they show."""
+        if self.is_mounted:
+            self.query_one(HeaderLine).show(self.crumb(), self.status)
+            for rail in self.query(Rail):
+                rail.draw()
+
+    def note(self, text: str, severity: str = "") -> None:
+        """One line between Back and Next. Severity: "" | good | warn | stop."""
+        for line in self.query("#note").results(Static):
+            line.update(Content.styled(text, NOTE_STYLES[severity]))
+
+    # -- keys
+
+    def action_next(self) -> None:
+        reason = self.problem()
+        if reason:
+            self.note(reason, "warn")
+        else:
+            self.proceed()
+
+    def action_back(self) -> None:
+        if self.query_one(HelpPanel).is_open:
+            self.action_help()
+        else:
+            self.app.previous_step()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        if event.button.id == "next":
+            event.stop()
+            self.action_next()
+        elif event.button.id == "back":
+            event.stop()
+            self.app.previous_step()
+
+    # -- help
+
+    def typing(self) -> bool:
+        """Whether `?` is a letter now: some text stands in a focused field that takes any text."""
+        field = self.focused
+        if isinstance(field, TextArea):
+            return True
+        return (
+            isinstance(field, Input)
+            and field.type == "text"
+            and (bool(field.value) or not hasattr(field, "term"))
+        )
+
+    def action_help(self) -> None:
+        panel = self.query_one(HelpPanel)
+        panel.toggle_class("-open")
+        self.refresh_help()
+
+    def refresh_help(self) -> None:
+        """Explain what is focused now, where the panel is open. Call it when a field's `.term` changes."""
+        panel = self.query_one(HelpPanel)
+        if panel.is_open:
+            panel.explain(term_of(self.focused, self.step))
+
+    def on_descendant_focus(self) -> None:
+        if self.is_mounted:
+            self.refresh_help()
