@@ -24,7 +24,7 @@ RESTS_ON = {
 
 
 class Journey:
-    """One pass through the wizard. `choices` has exactly RunSpec's keys, nested as in the YAML; the rest is found.
+    """One pass through the wizard: `choices` has exactly RunSpec's keys, nested as in the YAML.
 
     `set` forgets what a change makes stale (shape, data report, plan) and never another choice.
     """
