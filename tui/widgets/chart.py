@@ -1,0 +1,255 @@
+"""The loss chart: train points, a smoothed line and held-out marks, in braille, as pure functions.
+
+Not a plotting library: one x axis in steps, one y axis in loss, three layers.
+A terminal cell holds 2 x 4 braille dots; 10,000 points at 80 x 24 take a few milliseconds.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from tui.widgets.braille import Canvas, polyline
+from tui.widgets.picture import Line
+
+LOG_FROM = 12.0
+"""Highest over lowest loss from which the y axis is logarithmic: below it linear reads better."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """What is drawn. `steps` rises; a loss may be None or not finite, which is marked on the axis."""
+
+    steps: Sequence[int] = ()
+    loss: Sequence[float | None] = ()
+    smoothed: Sequence[float | None] = ()
+    held: Sequence[tuple[int, float | None]] = ()
+    total: int | None = None
+
+
+@dataclass(frozen=True)
+class Range:
+    """The y axis: loss values at the bottom and the top, on a linear or a logarithmic scale."""
+
+    low: float
+    high: float
+    log: bool
+
+    def at(self, value: float, dots: int) -> int:
+        """Dot row of a value, 0 at the top; what lies outside is drawn on the edge."""
+        low, high = self.low, self.high
+        if self.log:
+            value = max(value, low)
+            share = math.log(high / value) / math.log(high / low)
+        else:
+            share = high / (high - low) - value / (high - low)  # high - value could overflow
+        return round(min(max(share, 0.0), 1.0) * (dots - 1))
+
+
+@dataclass(frozen=True)
+class Column:
+    """One dot column of train points: lowest, highest, last smoothed, and whether one was not finite."""
+
+    x: int
+    low: float | None
+    high: float | None
+    smooth: float | None
+    bad: bool
+
+
+def draw(series: Series, width: int, height: int) -> list[Line]:
+    """The chart in exactly `height` lines of exactly `width` cells."""
+    if width <= 0 or height <= 0:
+        return []
+    rows = max(height - (2 if height >= 7 else 1 if height >= 4 else 0), 1)
+    steps, losses, smoothed = in_order(series)
+    end = x_end(steps, series.held, series.total)
+    wide = max(width - 6, 1) * 2
+    columns = decimate(steps, losses, smoothed, end, wide)
+    span = y_range(columns, [v for _, v in series.held if finite(v)])
+    if span is None:
+        return waiting(width, height)
+    ticks = y_ticks(span, rows) if width >= 16 else []
+    gutter = max((len(label) for _, label in ticks), default=0) + (2 if ticks else 0)
+    cells = width - gutter
+    if cells * 2 != wide:
+        columns = decimate(steps, losses, smoothed, end, cells * 2)
+
+    canvas = Canvas(cells, rows)
+    scatter(canvas, columns, span)
+    points = [(c.x, span.at(c.smooth, rows * 4)) for c in columns if c.smooth is not None]
+    polyline(canvas, points, "smooth")
+    held = [
+        (x_at(step, end, cells * 2), span.at(v, rows * 4))
+        for step, v in sorted(series.held, key=lambda one: one[0])
+        if v is not None and finite(v)
+    ]
+    polyline(canvas, held, "held")
+    canvas.marks(held)
+    bad = {c.x // 2 for c in columns if c.bad} | {
+        x_at(step, end, cells * 2) // 2 for step, v in series.held if not finite(v)
+    }
+    for x in bad:
+        canvas.put(x, rows - 1, "×", "bad")
+
+    lines = framed(canvas, span, ticks, gutter)
+    if height - rows >= 1:
+        lines += x_axis(end, series.total, gutter, cells, ruled=height - rows == 2)
+    return lines
+
+
+def in_order(series: Series) -> tuple[Sequence[int], Sequence[float | None], Sequence[float | None]]:
+    """The three columns at one length, sorted by step only where they are not (bisection needs it)."""
+    n = min(len(series.steps), len(series.loss))
+    steps, losses = series.steps[:n], series.loss[:n]
+    smoothed: Sequence[float | None] = series.smoothed[:n] if len(series.smoothed) >= n else [None] * n
+    if all(a <= b for a, b in pairwise(steps)):
+        return steps, losses, smoothed
+    order = sorted(range(n), key=steps.__getitem__)
+    return [steps[i] for i in order], [losses[i] for i in order], [smoothed[i] for i in order]
+
+
+def finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def x_end(steps: Sequence[int], held: Sequence[tuple[int, float | None]], total: int | None) -> int:
+    """Last step of the x axis: the run's end once half of it is done, before that what is known and a bit."""
+    last = max([1, *steps[-1:], *(step for step, _ in held)])
+    if total and last < total:
+        return total if last * 2 >= total else min(total, max(10, math.ceil(last * 1.25)))
+    return last
+
+
+def x_at(step: int, end: int, dots: int) -> int:
+    return min(max(step * (dots - 1) // end, 0), dots - 1)
+
+
+def decimate(
+    steps: Sequence[int],
+    losses: Sequence[float | None],
+    smoothed: Sequence[float | None],
+    end: int,
+    dots: int,
+) -> list[Column]:
+    """Train points by dot column, extremes kept. `steps` sorted; min and max run over slices, at C speed."""
+    columns, start, n = [], 0, len(steps)
+    while start < n:
+        x = x_at(steps[start], end, dots)
+        limit = -(-(x + 1) * end // (dots - 1)) if dots > 1 else end + 1
+        stop = max(bisect_left(steps, limit, start), start + 1) if x < dots - 1 else n
+        part = losses[start:stop]
+        good = [v for v in part if v is not None and math.isfinite(v)]
+        smooth = next((v for v in reversed(smoothed[start:stop]) if v is not None and math.isfinite(v)), None)
+        columns.append(
+            Column(x, min(good, default=None), max(good, default=None), smooth, len(good) < len(part))
+        )
+        start = stop
+    return columns
+
+
+def y_range(columns: Sequence[Column], held: Sequence[float | None]) -> Range | None:
+    """Spans the lines in full and all but the wildest train points; a constant gets room on both sides."""
+    core = [c.smooth for c in columns if c.smooth is not None] + [v for v in held if v is not None]
+    raw = sorted(v for c in columns for v in (c.low, c.high) if v is not None)
+    if raw:
+        cut = len(raw) // 50
+        core += [raw[cut], raw[-1 - cut]]
+    if not core:
+        return None
+    low, high = min(core), max(core)
+    if low > 0 and high / low >= LOG_FROM:
+        return Range(low / 1.05, high * 1.05, log=True)
+    room = (high / 2 - low / 2) * 0.1 or abs(high) * 0.1 or 0.5
+    low, high = low - room if low <= 0 or low - room > 0 else 0.0, high + room
+    if not (math.isfinite(low) and math.isfinite(high) and high > low):
+        return Range(-1e308, 1e308, log=False)
+    return Range(low, high, log=False)
+
+
+def scatter(canvas: Canvas, columns: Sequence[Column], span: Range) -> None:
+    """The train points: each column's extremes, joined where the points lie dense."""
+    dots = canvas.height * 4
+    for column in columns:
+        if column.low is not None and column.high is not None:
+            canvas.column(column.x, span.at(column.high, dots), span.at(column.low, dots), "train")
+
+
+def y_ticks(span: Range, rows: int) -> list[tuple[int, str]]:
+    """(row, label) of the y axis, about one in four rows, top to bottom."""
+    wanted = max(min(rows // 3, 6), 2)
+    if span.log:
+        first, last = math.floor(math.log10(span.low)), math.ceil(math.log10(span.high))
+        bases = (1, 2, 5) if last - first <= 3 else (1,)
+        values = [b * 10.0**e for e in range(first, last + 1) for b in bases if abs(e) < 300]
+    else:
+        step = nice((span.high / wanted - span.low / wanted) * 0.75)
+        start = math.ceil(span.low / step)
+        values = [(start + i) * step for i in range(wanted * 4)]
+    values = [v for v in values if span.low <= v <= span.high] or [span.high]
+    labels: list[tuple[int, str]] = []
+    taken = -2
+    for value in sorted(values, reverse=True):
+        row = span.at(value, rows * 4) // 4
+        if row - taken >= 2 or not labels:
+            labels.append((row, number(value)))
+            taken = row
+    return labels
+
+
+def nice(step: float) -> float:
+    """The next of 1, 2, 5 x a power of ten."""
+    power = 10.0 ** math.floor(math.log10(step)) if step > 0 else 1.0
+    return next((m * power for m in (1, 2, 5, 10) if m * power >= step * 0.999), step)
+
+
+def number(value: float) -> str:
+    """A loss in at most seven characters."""
+    if value and not 1e-3 <= abs(value) < 1e5:
+        return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
+    return f"{value:.4g}" if abs(value) >= 1 else f"{value:.2g}"
+
+
+def framed(canvas: Canvas, span: Range, ticks: list[tuple[int, str]], gutter: int) -> list[Line]:
+    labels = dict(ticks)
+    if not gutter:
+        return [canvas.row(row) for row in range(canvas.height)]
+    return [
+        [
+            (labels.get(row, "").rjust(gutter - 1), "label"),
+            ("┤" if row in labels else "│", "axis"),
+            *canvas.row(row),
+        ]
+        for row in range(canvas.height)
+    ]
+
+
+def x_axis(end: int, total: int | None, gutter: int, cells: int, *, ruled: bool) -> list[Line]:
+    """The rule with its ticks, the steps under it; at the right the run's last step where that is beyond."""
+    rest = f"… {total:,}" if total and total > end else ""
+    room = cells - (len(rest) + 1 if rest else 0)
+    step = max(int(nice(end / max(cells // 12, 1))), 1)
+    rule, labels = ["─"] * cells, [" "] * cells
+    for value in range(0, end + 1, step):
+        x, text = x_at(value, end, cells * 2) // 2, f"{value:,}"
+        left = min(max(x - len(text) // 2, 0), cells - len(text))
+        free = left >= 0 and left + len(text) <= room
+        if free and all(c == " " for c in labels[max(left - 1, 0) : left + len(text) + 1]):
+            labels[left : left + len(text)] = text
+            rule[x] = "┬"
+    if rest and len(rest) <= cells:
+        labels[-len(rest) :] = rest
+    corner = [(" " * (gutter - 1) + "└", "axis")] if gutter else []
+    lines: list[Line] = [[*corner, ("".join(rule), "axis")]] if ruled else []
+    return [*lines, [(" " * gutter, ""), ("".join(labels), "label")]]
+
+
+def waiting(width: int, height: int) -> list[Line]:
+    text = "the first step has not come yet"[:width]
+    lines: list[Line] = [[(" " * width, "")] for _ in range(height)]
+    left = (width - len(text)) // 2
+    lines[height // 2] = [(" " * left, ""), (text, "soft"), (" " * (width - left - len(text)), "")]
+    return lines
