@@ -1,0 +1,212 @@
+"""Loads what one talks to: a run's adapter or model, one of its checkpoints, or a plain model."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, GenerationConfig
+
+from core.chat.prompt import ends_of, prompt_ids
+from core.chat.talk import Message, Side
+from core.chat.turns import Turns
+from core.data import templates
+from core.data.tokenizer import load_tokenizer
+from core.errors import UserError
+from core.runs.folder import RunFolder
+from core.spec import RunSpec
+
+Tell = Callable[[str], None]
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A model with the tokenizer and template that it speaks through."""
+
+    model: Any
+    tokenizer: Any
+    ends: frozenset[int]
+    """Any of these tokens ends an answer."""
+    context: int | None
+
+    def prompt(self, messages: list[Message]) -> list[int]:
+        return prompt_ids(self.tokenizer, messages)
+
+    def decode(self, ids: list[int]) -> str:
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+class Weights:
+    """What is loaded. `tuned` is None for a plain model, whose only side is base."""
+
+    def __init__(self, template: str, notes: list[str]):
+        self.template, self.notes = template, notes
+        self.run: RunFolder | None = None
+        self.checkpoint: int | None = None
+        self.peft: Any = None
+        self._voices: dict[Side, Voice] = {}
+        self._load_base: Callable[[], Voice] | None = None
+        self._loading_base = threading.Lock()
+        self._turns: Turns | None = None
+
+    @property
+    def sides(self) -> list[Side]:
+        return ["tuned", "base"] if self.run else ["base"]
+
+    def voice(self, side: Side) -> Voice:
+        """The voice of a side. The base of a full run is loaded the first time that it is asked."""
+        if side not in self.sides:
+            raise UserError("a plain model has no tuned side", "no run was loaded", "ask the base side")
+        with self._loading_base:
+            if side not in self._voices and self._load_base:
+                self._voices[side] = self._load_base()
+        return self._voices[side]
+
+    @contextmanager
+    def speaking(self, side: Side) -> Iterator[None]:
+        """Within it, forward passes of this thread are this side's."""
+        if self._turns is None:
+            yield
+        else:
+            with self._turns.speaking(side):
+                yield
+
+    def switch(self, checkpoint: int | None) -> None:
+        """Put the adapter of another checkpoint on the weights that are loaded. Nobody may be speaking."""
+        assert self.run and self.peft is not None
+        path = result_of(self.run, checkpoint)
+        old = self.peft.active_adapter
+        self.peft.base_model.enable_adapter_layers()
+        name = "result" if checkpoint is None else f"step-{checkpoint}"
+        if name != old:
+            self.peft.load_adapter(str(path), adapter_name=name, autocast_adapter_dtype=False)
+            self.peft.set_adapter(name)
+            self.peft.delete_adapter(old)
+        self.peft.eval()
+        assert self._turns
+        self._turns.reset()
+        self.checkpoint = checkpoint
+
+
+def result_of(run: RunFolder, checkpoint: int | None) -> Path:
+    """The folder to load: the run's result, or a checkpoint's. UserError says which there are."""
+    there = dict(run.checkpoint_list())
+    if checkpoint is None:
+        path = run.result() or (there[max(there)] if there else None)
+        if path is None:
+            raise UserError(
+                f"{run.name} has nothing to talk to yet",
+                "it has saved neither a checkpoint nor its result",
+                f"save one now with: finetui save {run.name}",
+                code=1,
+            )
+        return path
+    if checkpoint not in there:
+        steps = ", ".join(str(step) for step in there) or "none"
+        raise UserError(
+            f"{run.name} has no checkpoint {checkpoint}", f"it has: {steps}", "choose one of these"
+        )
+    return there[checkpoint]
+
+
+def load_run(run: RunFolder, checkpoint: int | None, tell: Tell) -> Weights:
+    """A run's tuned side with its base: the same weights without the adapter, or loaded later if full."""
+    spec = run.spec()
+    path = result_of(run, checkpoint)
+    tokenizer = load_tokenizer(str(path) if _has_tokenizer(path) else spec.model, None)
+    notes = []
+    if checkpoint is None and run.result() is None:
+        notes.append(f"the run has not ended: this is its last checkpoint, {path.name}")
+    if not tokenizer.chat_template:
+        templates.apply(templates.choose(spec.template, tokenizer), tokenizer)
+    weights = Weights(spec.template, notes)
+    weights.run, weights.checkpoint = run, checkpoint
+    if spec.method == "full":
+        tell("model")
+        model = _model(str(path), None, four_bit=False)
+        weights._voices["tuned"] = _voice(model, tokenizer)
+        size = sum(one.numel() * one.element_size() for one in model.parameters()) / GIB
+        notes.append(f"the base is a second model: it is loaded when first asked, {size:.1f} GiB more")
+
+        def load_base() -> Voice:
+            tell("base model")
+            return _voice(_model(spec.model, spec.revision, four_bit=False), _base_tokenizer(spec, tokenizer))
+
+        weights._load_base = load_base
+        return weights
+    tell("base model")
+    base = _model(spec.model, spec.revision, four_bit=spec.method == "qlora")
+    tell("adapter")
+    name = "result" if checkpoint is None else f"step-{checkpoint}"
+    weights.peft = PeftModel.from_pretrained(
+        base, str(path), adapter_name=name, autocast_adapter_dtype=False
+    ).eval()
+    inner = weights.peft.get_base_model()
+    weights._voices["tuned"] = _voice(inner, tokenizer)
+    weights._voices["base"] = _voice(inner, _base_tokenizer(spec, tokenizer))
+    weights._turns = Turns(weights.peft)
+    return weights
+
+
+def load_plain(name: str, tell: Tell) -> Weights:
+    """A folder or Hub id as it is; without a chat template of its own it gets one, and a note says so."""
+    tokenizer = load_tokenizer(name, None)
+    template = templates.choose("auto", tokenizer)
+    notes = []
+    if not tokenizer.chat_template:
+        notes.append(f"this model has no chat template: it gets {template.name}, which it may not know")
+        templates.apply(template, tokenizer)
+    tell("model")
+    weights = Weights(template.name, notes)
+    weights._voices["base"] = _voice(_model(name, None, four_bit=False), tokenizer)
+    return weights
+
+
+def _base_tokenizer(spec: RunSpec, tuned: Any) -> Any:
+    """The base's own tokenizer where it knows how to chat, else the run's: so both are asked alike."""
+    own = load_tokenizer(spec.model, spec.revision)
+    return own if own.chat_template else tuned
+
+
+def _has_tokenizer(path: Path) -> bool:
+    return (path / "tokenizer_config.json").exists()
+
+
+def _voice(model: Any, tokenizer: Any) -> Voice:
+    ends = ends_of(model, tokenizer)
+    model.generation_config = GenerationConfig(eos_token_id=sorted(ends))  # what we ask for is all there is
+    config = model.config.get_text_config()
+    return Voice(model, tokenizer, ends, getattr(config, "max_position_embeddings", None))
+
+
+def _model(name: str, revision: str | None, *, four_bit: bool) -> Any:
+    """The weights on the GPU with the most free memory, in bf16 where it can (else fp16), fp32 on a CPU."""
+    device, dtype = _place()
+    quantised = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+    return AutoModelForCausalLM.from_pretrained(
+        name,
+        revision=revision,
+        dtype=dtype,
+        device_map={"": device},
+        quantization_config=quantised if four_bit else None,
+    ).eval()
+
+
+def _place() -> tuple[str, Any]:
+    if not torch.cuda.is_available():
+        return "cpu", torch.float32
+    index = max(range(torch.cuda.device_count()), key=lambda one: torch.cuda.mem_get_info(one)[0])
+    capable = torch.cuda.get_device_capability(index) >= (8, 0)
+    return f"cuda:{index}", torch.bfloat16 if capable else torch.float16
