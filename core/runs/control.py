@@ -50,6 +50,7 @@ def save(run: RunFolder) -> None:
 
 def remove(run: RunFolder) -> None:
     """Deletes a run with all that it made. UserError while it has a worker."""
+    let_leave(run)
     if worker_lives(run):
         todo = f"stop it first: finetui stop {run.name}"
         raise UserError(f"run {run.name} is running", "its worker writes into the folder", todo, code=1)
@@ -57,6 +58,14 @@ def remove(run: RunFolder) -> None:
         shutil.rmtree(run.path)
     except OSError as error:
         raise UserError(f"run {run.name} cannot be deleted", str(error), "check its rights", code=1) from None
+
+
+def let_leave(run: RunFolder, seconds: float = 20) -> None:
+    """Waits for a worker that has said its last word: unloading its libraries takes a moment."""
+    process = worker_process(run)
+    if process is not None and not status(run).live:
+        with contextlib.suppress(psutil.TimeoutExpired):
+            process.wait(seconds)
 
 
 def _must_live(run: RunFolder) -> None:

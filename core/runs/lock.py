@@ -56,7 +56,7 @@ class WorkerLock:
         self._fd = fd
         # what the starter wrote of this very process (its GPUs) stays true
         before = worker_facts(self._run)
-        kept = before if before.get("pid") == os.getpid() else {}
+        kept = {"gpus": before["gpus"]} if before.get("pid") == os.getpid() and "gpus" in before else {}
         write_facts(self._run, os.getpid(), **{**kept, **more})
         self.heartbeat()
 

@@ -10,6 +10,7 @@ from core.errors import UserError
 from core.job import command, environment
 from core.machine.gpus import Gpu
 from core.machine.look import look
+from core.runs.control import let_leave
 from core.runs.folder import RunFolder, create
 from core.runs.lock import worker_facts, worker_lives, write_facts, write_whole
 from core.runs.state import status
@@ -40,6 +41,7 @@ def resume(run: RunFolder, *, anyway: bool = False) -> None:
     if now.state == "finished":
         todo = "to train further, start a new run"
         raise UserError(f"run {run.name} is finished", "there is nothing left to do in it", todo)
+    let_leave(run)
     gpus = _choose(run.spec(), anyway)
     run.stop_file.unlink(missing_ok=True)
     run.save_file.unlink(missing_ok=True)

@@ -30,24 +30,23 @@ def status(run: RunFolder, history: History | None = None) -> Status:
     history = history if history is not None else replay(run)
     if worker_lives(run):
         process = worker_process(run)
-        # after a resume the log still ends with the last worker's end, until the new one speaks
-        older_end = bool(process and history.end_time and process.create_time() > history.end_time)
-        if history.end is None or older_end:
-            return _living(run, history, process.pid if process else None, older_end)
+        # after a resume the log still ends with the last worker's words, until the new one speaks
+        spoken = history.start is not None and (process is None or process.pid == history.start.pid)
+        if history.end is None or not spoken:
+            return _living(run, history, process.pid if process else None, spoken)
     if history.end is not None:
         return _ended(history)
     return Status("died", _how_lost(run, history))
 
 
-def _living(run: RunFolder, history: History, pid: int | None, fresh: bool) -> Status:
+def _living(run: RunFolder, history: History, pid: int | None, spoken: bool) -> Status:
     quiet = quiet_seconds(run)
     quiet = quiet if quiet is not None and quiet >= QUIET_SECONDS else None
     state: State = "running"
-    begun = history.start_time
-    stepped = bool(history.step_times and begun is not None and history.step_times[-1] >= begun)
+    begun = history.start_time or 0
     if run.stop_file.exists():
         state = "stopping"
-    elif fresh or not stepped:
+    elif not spoken or not history.step_times or history.step_times[-1] < begun:
         state = "starting"
     return Status(state, pid=pid, quiet=quiet)
 
