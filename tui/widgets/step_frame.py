@@ -168,8 +168,12 @@ class StepScreen(Screen[None]):
         else:
             self.proceed()
 
+    @property
+    def help_is_open(self) -> bool:
+        return self.query_one(HelpPanel).is_open
+
     def action_back(self) -> None:
-        if self.query_one(HelpPanel).is_open:
+        if self.help_is_open:
             self.action_help()
         else:
             self.app.previous_step()
@@ -199,6 +203,7 @@ class StepScreen(Screen[None]):
         panel = self.query_one(HelpPanel)
         panel.toggle_class("-open")
         self.refresh_help()
+        self.refresh_bindings()
 
     def refresh_help(self) -> None:
         """Explain what is focused now, where the panel is open. Call it when a field's `.term` changes."""
