@@ -1,0 +1,1 @@
+"""Base models: the catalogue, the shape of any folder or Hub id, and what the Hub says when it refuses."""

@@ -1,0 +1,232 @@
+"""The shape of a base model: what memory, speed and fitness are reckoned from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from core.errors import UserError
+from core.models import weights
+from core.models.catalogue import entry
+from core.models.count import Counted, Linear, count, text_config
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    name: str
+    """The folder or Hub id as it was asked for."""
+    architecture: str
+    """config.json's model_type, e.g. "llama"."""
+    parameters: int
+    layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab: int
+    tied: bool
+    """The head is the embedding."""
+    context: int | None
+    """Most tokens the model was made for."""
+    linears: tuple[Linear, ...]
+    """(name, in, out) of the matrices of ONE layer that a LoRA on all linears adapts."""
+    experts: int | None
+    active_parameters: int
+    """Those that one token passes through."""
+    dtype_bytes: int
+    """Bytes of one parameter as the weights are stored."""
+    weight_bytes: int | None
+    """Size of the weight files, where known: what is downloaded, or read from disk."""
+    has_weights: bool
+    has_tokenizer: bool
+    has_template: bool | None
+    """Whether the tokenizer brings a chat template; None: not known."""
+    estimated: bool
+    """The number of parameters is reckoned from a family we do not know, not counted."""
+    notes: tuple[str, ...] = ()
+    gated_mlp: bool = True
+    experts_per_token: int | None = None
+    expert_intermediate: int | None = None
+    other_parameters: int = 0
+    """Parameters outside the language model, such as a vision tower."""
+
+    @property
+    def embedding(self) -> int:
+        """Parameters of the embedding; the head has as many where it is not the same."""
+        return self.vocab * self.hidden
+
+
+def read_shape(model: str, revision: str | None = None) -> ModelShape:
+    """The shape of a folder, of a model in the Hub's cache, of the catalogue, or of the Hub, in this order.
+
+    Only the last touches the network. UserError: no such folder, no config.json in it, a config that cannot
+    be read, or what the Hub refuses (misspelt, gated, no access, no network).
+    """
+    from core.models import hub
+
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return read_folder(folder, model)
+    if folder.exists():
+        raise UserError(
+            f"{model} is not a model", "it is a file", "give the folder that holds config.json, or a Hub id"
+        )
+    if looks_like_path(model):
+        raise UserError(f"{model} is not there", "no such folder", "check the path, or give a Hub id")
+    cached = hub.cached_folder(model, revision)
+    if cached:
+        return read_folder(cached, model)
+    known = entry(model)
+    if known and revision is None:
+        return shape_from_config(model, known.config, replace_with={"has_template": known.chat}, hub=True)
+    return hub.read_remote(model, revision)
+
+
+def looks_like_path(model: str) -> bool:
+    """A Hub id is `name` or `owner/name`; anything else was meant to be a path."""
+    return model.startswith(("/", ".", "~")) or model.count("/") > 1 or model.endswith("/") or "\\" in model
+
+
+def read_folder(folder: Path, name: str) -> ModelShape:
+    """The shape of a model's folder; exact where the safetensors headers lie there, else by arithmetic."""
+    file = folder / "config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{name} is not a model", "no config.json in it", _what_to_give(folder)) from None
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{file} cannot be read", str(error), "download the model again, or mend the file"
+        ) from None
+    if not isinstance(config, dict):
+        raise UserError(f"{file} cannot be read", "it holds no JSON object", "download the model again")
+    shape = shape_from_config(name, config)
+    tokenizer = has_tokenizer(file.name for file in folder.iterdir())
+    shape = replace(
+        shape, has_tokenizer=tokenizer, has_template=weights.has_template(folder) if tokenizer else None
+    )
+    stored = weights.read_headers(folder)
+    if stored is None:
+        size = weights.pickled_size(folder)
+        return replace(shape, has_weights=size is not None, weight_bytes=size)
+    return with_stored(shape, stored)
+
+
+def _what_to_give(folder: Path) -> str:
+    if (folder / "adapter_config.json").is_file():
+        return "this is an adapter; give the base model that it was trained on"
+    inside = sorted(one.parent.name for one in folder.glob("*/config.json"))
+    if inside:
+        return f"did you mean {folder / inside[0]}?"
+    return "give the folder that holds config.json and the weights, or a Hub id"
+
+
+def shape_from_config(
+    name: str, config: dict[str, Any], *, replace_with: dict[str, Any] | None = None, hub: bool = False
+) -> ModelShape:
+    """The shape that a config.json describes, by arithmetic. UserError: it is of no causal language model."""
+    try:
+        counted = count(config)
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        missing = (
+            f"its config.json lacks {error}" if isinstance(error, KeyError) else "its config.json is odd"
+        )
+        raise UserError(
+            f"{name} is no language model that can be tuned here",
+            f"{missing} (model_type: {config.get('model_type', 'not said')})",
+            "give a decoder model such as Qwen/Qwen3-0.6B",
+        ) from None
+    if config.get("is_encoder_decoder"):
+        raise UserError(
+            f"{name} is no language model that can be tuned here",
+            "it has an encoder and a decoder",
+            "give a decoder-only model such as Qwen/Qwen3-0.6B",
+        )
+    dtype = config.get("dtype") or config.get("torch_dtype") or text_config(config).get("torch_dtype")
+    shape = _shape(name, config, counted, 4 if dtype == "float32" else 2)
+    if hub:
+        size = shape.parameters * shape.dtype_bytes
+        shape = replace(shape, has_weights=True, has_tokenizer=True, weight_bytes=size)
+    return replace(shape, **(replace_with or {}))
+
+
+def _shape(name: str, config: dict[str, Any], counted: Counted, dtype_bytes: int) -> ModelShape:
+    notes = []
+    family = str(text_config(config).get("model_type", ""))
+    if not counted.known:
+        notes.append(
+            f"the family {family or 'of this model'} is not known here: counted as a Llama of its sizes"
+        )
+    if counted.experts:
+        notes.append("its experts are left as they are by LoRA, which adapts the attention alone")
+    if "quantization_config" in config:
+        notes.append("its weights are stored quantised")
+    other = int(config.get("other_parameters", 0))
+    if "vision_config" in config:
+        notes.append("its part that sees is not counted")
+    return ModelShape(
+        name=name,
+        architecture=family,
+        parameters=counted.parameters + other,
+        layers=counted.layers,
+        hidden=counted.hidden,
+        intermediate=counted.intermediate,
+        heads=counted.heads,
+        kv_heads=counted.kv_heads,
+        head_dim=counted.head_dim,
+        vocab=counted.vocab,
+        tied=counted.tied,
+        context=counted.context,
+        linears=counted.linears,
+        experts=counted.experts,
+        active_parameters=counted.active_parameters,
+        dtype_bytes=dtype_bytes,
+        weight_bytes=None,
+        has_weights=False,
+        has_tokenizer=False,
+        has_template=None,
+        estimated=not counted.known,
+        notes=tuple(notes),
+        gated_mlp=counted.gated_mlp,
+        experts_per_token=counted.experts_per_token,
+        expert_intermediate=counted.expert_intermediate,
+        other_parameters=other,
+    )
+
+
+def with_stored(shape: ModelShape, stored: weights.Stored) -> ModelShape:
+    """The shape with what the weight files themselves say: exact parameters, their type and their size."""
+    exact = stored.parameters
+    if shape.tied:
+        exact -= stored.head
+    if stored.quantised:  # packed integers do not tell how many parameters there are
+        return replace(shape, has_weights=True, weight_bytes=stored.bytes)
+    notes = tuple(note for note in shape.notes if "not counted" not in note and "counted as" not in note)
+    return replace(
+        shape,
+        parameters=exact,
+        active_parameters=min(shape.active_parameters, exact),
+        other_parameters=max(0, exact - (shape.parameters - shape.other_parameters)),
+        dtype_bytes=stored.dtype_bytes,
+        weight_bytes=stored.bytes,
+        has_weights=True,
+        estimated=False,
+        notes=notes,
+    )
+
+
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "tekken.json",
+)
+
+
+def has_tokenizer(names: Any) -> bool:
+    return any(name in _TOKENIZER_FILES for name in names)
