@@ -20,7 +20,7 @@ def histogram(
     since those rows are cut there; `│` stands at the limit.
     """
     if len(edges) != len(counts) + 1 or not any(counts) or height < 2 or width < 8:
-        return [Content.styled("no lengths yet", "$text-muted")]
+        return [Content.styled("no lengths yet", "$foreground 60%")]
     columns = _columns(edges, counts, width)
     tallest = max(columns)
     low, high = float(edges[0]), float(edges[-1])
@@ -34,7 +34,7 @@ def histogram(
         cells: list[tuple[str, str]] = []
         for x, value in enumerate(columns):
             filled = value / tallest * rows * 8
-            if 0 < value and filled < 1:
+            if value > 0 and filled < 1:
                 filled = 1  # one row among thousands is still seen
             block = BLOCKS[max(0, min(8, round(filled) - floor))]
             beyond = limit is not None and low + (x + 0.5) / len(columns) * (high - low) > limit
@@ -50,8 +50,7 @@ def histogram(
 def _columns(edges: Sequence[float], counts: Sequence[int], width: int) -> list[float]:
     """Counts spread over cells: a bin takes several cells, or several bins share one."""
     if len(counts) <= width:
-        each = width // len(counts)
-        return [float(value) for value in counts for _ in range(each)]
+        return [float(counts[x * len(counts) // width]) for x in range(width)]
     shared = [0.0] * width
     for index, value in enumerate(counts):
         shared[index * width // len(counts)] += value
@@ -68,5 +67,5 @@ def _axis(low: float, high: float, limit: float | None, wall: int | None, width:
         if start > len(left) and start + len(text) < len(line) - len(right):
             line[start : start + len(text)] = text
             mark = (start, start + len(text))
-    axis = Content.styled("".join(line), "$text-muted")
+    axis = Content.styled("".join(line), "$foreground 60%")
     return axis.stylize("$text-warning", *mark) if mark[1] else axis

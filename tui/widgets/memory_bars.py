@@ -58,7 +58,7 @@ def _line(bar: Bar, room: int | None, scale: float, length: int, width: int) -> 
         (f"{gib(bar.total):>{FIGURE}}", "bold"),
         "  ",
         verdict,
-        (f" {bar.note}" if bar.note else "", "$text-muted"),
+        (f" {bar.note}" if bar.note else "", "$foreground 60%"),
     ).truncate(width, ellipsis=True)
 
 
@@ -97,21 +97,21 @@ def legend() -> Content:
     """What the colours mean, on one line."""
     pieces: list[tuple[str, str] | str] = []
     for part, colour in PARTS.items():
-        pieces += [("█ ", colour), (f"{part}  ", "$text-muted")]
+        pieces += [("█ ", colour), (f"{part}  ", "$foreground 60%")]
     return Content.assemble(*pieces)
 
 
 def table(bars: Sequence[Bar], rows: Sequence[tuple[str, Sequence[str]]], width: int) -> list[Content]:
-    """The same as figures: a column a method, a line a part, then the further `rows` (name, a cell a method)."""
+    """The same as figures: a column a method, a line a part, then further `rows` of (name, cells)."""
     first, column = 16, max(min((width - 16) // max(len(bars), 1), 16), 9)
     lines = [_row(" " * first, [bar.name for bar in bars], column, "bold")]
     for part, colour in PARTS.items():
-        label = Content.assemble(("▌ ", colour), (f"{part:<{first - 2}}", "$text-muted"))
+        label = Content.assemble(("▌ ", colour), (f"{part:<{first - 2}}", "$foreground 60%"))
         lines.append(_row(label, [_figure(bar.parts.get(part, 0)) for bar in bars], column))
     total = Content.styled(f"{'  total':<{first}}", "bold")
     lines.append(_row(total, [gib(bar.total) for bar in bars], column, "bold"))
     for name, cells in rows:
-        label = Content.styled(f"{'  ' + name:<{first}}", "$text-muted")
+        label = Content.styled(f"{'  ' + name:<{first}}", "$foreground 60%")
         lines.append(_row(label, cells, column))
     return lines
 

@@ -81,7 +81,7 @@ def token_lines(tokens: Sequence[Token], width: int, end: str = "") -> list[Cont
     for index, token in enumerate(tokens):
         if hidden and HEAD <= index < len(tokens) - TAIL:
             if index == HEAD:
-                put(f" … {hidden:,} tokens more … ", "$text-muted italic", False)
+                put(f" … {hidden:,} tokens more … ", "$foreground 60% italic", False)
             continue
         style = _style(token, index, end)
         for part_index, part in enumerate(visible(token.text).split("\n")):
