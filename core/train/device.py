@@ -1,0 +1,89 @@
+"""Where a run computes and in which number format: decided once, before the model is loaded.
+
+| here | precision | base weights | what is trained | computed in |
+|---|---|---|---|---|
+| no GPU | fp32 | fp32 | fp32 | fp32 |
+| GPU, compute capability >= 8.0 | bf16 | bf16 | full: bf16; adapters: fp32 | bf16 (autocast) |
+| older GPU | fp16 | full: fp32; else fp16 | fp32, with a loss scaler | fp16 (autocast) |
+| any GPU | fp32 | fp32 | fp32 | fp32 |
+"""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import UserError
+from core.spec import RunSpec
+
+BF16_CAPABILITY = (8, 0)
+
+
+@dataclass(frozen=True)
+class Device:
+    kind: str
+    """cuda or cpu."""
+    precision: str
+    """bf16, fp16 or fp32: what matrices are multiplied in."""
+
+    @property
+    def dtype(self) -> Any:
+        """The torch dtype of `precision`."""
+        import torch
+
+        return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[self.precision]
+
+    def autocast(self) -> Any:
+        """A context in which a model of `core.train.model` may be called outside the trainer."""
+        import torch
+
+        return torch.autocast(self.kind, dtype=self.dtype, enabled=self.precision != "fp32")
+
+
+def one_gpu() -> list[str]:
+    """Leaves the first of the visible GPUs visible, before torch looks; returns those left out.
+
+    A model is trained on one device in this version.
+    """
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as NVML counts them
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = "0"
+        return []
+    first, *others = visible.split(",")
+    os.environ["CUDA_VISIBLE_DEVICES"] = first
+    return others
+
+
+def choose(spec: RunSpec) -> Device:
+    """The device that torch has, with the precision of the spec. UserError where it cannot do that."""
+    import torch
+
+    asked = spec.precision
+    if not torch.cuda.is_available():
+        if asked in ("bf16", "fp16"):
+            raise UserError(
+                f"the run was planned for a GPU in {asked}, but torch sees none",
+                _why_no_gpu(),
+                "look at: finetui doctor; or start it anew with precision: fp32 to train on the CPU",
+                code=1,
+            )
+        return Device("cpu", "fp32")
+    capability = torch.cuda.get_device_capability()
+    if asked == "bf16" and capability < BF16_CAPABILITY:
+        raise UserError(
+            f"{torch.cuda.get_device_name()} cannot train in bf16",
+            f"that needs compute capability 8.0, it has {capability[0]}.{capability[1]}",
+            "start the run anew with precision: fp16",
+            code=1,
+        )
+    if asked == "auto":
+        return Device("cuda", "bf16" if capability >= BF16_CAPABILITY else "fp16")
+    return Device("cuda", asked)
+
+
+def _why_no_gpu() -> str:
+    import torch
+
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} is built for the CPU alone"
+    return f"torch {torch.__version__} with CUDA {torch.version.cuda} finds no usable GPU or driver"

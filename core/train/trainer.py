@@ -1,0 +1,153 @@
+"""TRL's SFTTrainer as a run uses it: settings from the spec, rows that are already tokens, an evaluation
+that counts tokens and gives way when the run is asked to end."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from datasets import Dataset
+from trl import SFTConfig, SFTTrainer
+from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+from core.runs.folder import RunFolder
+from core.spec import RunSpec
+from core.train import checkpoints
+from core.train.device import Device
+
+IGNORED = -100
+"""A label that carries no loss."""
+MOST_LOGGED = 20_000
+"""Steps that are logged one by one; a longer run logs every second, third, … step."""
+OPTIMIZERS = {
+    "adamw": "adamw_torch_fused",
+    "adamw_8bit": "adamw_8bit",
+    "paged_adamw_8bit": "paged_adamw_8bit",
+    "adafactor": "adafactor",
+}
+
+Row = dict[str, list[int]]
+
+
+def steps_of(spec: RunSpec, rows: int) -> int:
+    """Optimiser steps of the whole run, counted as the trainer counts them."""
+    if spec.steps:
+        return spec.steps
+    batches = math.ceil(rows / (spec.batch or 1))
+    return math.ceil((spec.epochs or 1) * max(1, math.ceil(batches / (spec.accumulate or 1))))
+
+
+def arguments(spec: RunSpec, run: RunFolder, device: Device, steps: int) -> SFTConfig:
+    """The trainer's settings. Saving and evaluating are asked for by `core.train.watch`, step by step."""
+    return SFTConfig(
+        output_dir=str(checkpoints.writing(run)),
+        run_name=run.name,
+        report_to=list(spec.report) or "none",
+        seed=spec.seed,
+        data_seed=spec.seed,
+        per_device_train_batch_size=spec.batch or 1,
+        per_device_eval_batch_size=spec.batch or 1,
+        gradient_accumulation_steps=spec.accumulate or 1,
+        max_steps=spec.steps or -1,
+        num_train_epochs=spec.epochs or 1.0,
+        learning_rate=spec.learning_rate or 2e-5,
+        lr_scheduler_type=_schedule(spec),
+        warmup_steps=math.ceil(spec.warmup * steps),
+        optim=OPTIMIZERS.get(spec.optimizer, "adamw_torch_fused"),
+        weight_decay=spec.weight_decay,
+        max_grad_norm=spec.clip,
+        bf16=device.precision == "bf16",
+        fp16=device.precision == "fp16",
+        use_cpu=device.kind == "cpu",
+        gradient_checkpointing=spec.recompute == 1,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if spec.recompute == 1 else None,
+        max_length=None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        logging_steps=max(1, math.ceil(steps / MOST_LOGGED)),
+        logging_nan_inf_filter=False,  # a loss that is not a number must be seen
+        save_strategy="no",
+        eval_strategy="no",
+        prediction_loss_only=True,
+        dataloader_pin_memory=device.kind == "cuda",
+        disable_tqdm=True,
+    )
+
+
+def _schedule(spec: RunSpec) -> str:
+    return "constant_with_warmup" if spec.schedule == "constant" else spec.schedule
+
+
+def dataset(rows: Sequence[Row]) -> Dataset:
+    """Rows of {"input_ids", "learned"} as the trainer takes them: labels are the learned ids.
+
+    The first token of a row has no label: nothing stands before it from which it could be foretold,
+    and counting it would make the mean loss too small.
+    """
+    labels = (_labels(row["input_ids"], row["learned"]) for row in rows)
+    return Dataset.from_dict({"input_ids": [list(row["input_ids"]) for row in rows], "labels": list(labels)})
+
+
+def _labels(ids: list[int], learned: list[int]) -> list[int]:
+    pairs = zip(ids, learned, strict=True)
+    return [token if place and keep else IGNORED for place, (token, keep) in enumerate(pairs)]
+
+
+class Tuner(SFTTrainer):
+    """An SFTTrainer whose evaluation is the mean over learned tokens, tells its progress, and can be left."""
+
+    def __init__(
+        self,
+        *,
+        model: Any,
+        args: SFTConfig,
+        train: Dataset,
+        held_out: Dataset | None,
+        tokenizer: Any,
+        device: Device,
+        on_evaluating: Callable[[int, int], bool],
+    ):
+        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=train,
+            eval_dataset=held_out,
+            processing_class=tokenizer,
+            # padding is masked by place, never by id: the pad token may be any
+            data_collator=DataCollatorForLanguageModeling(pad_token_id=pad or 0),
+        )
+        self._device = device
+        self._on_evaluating = on_evaluating
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """{"eval_loss", "eval_tokens"}: nats a learned token over the held-out rows.
+
+        Empty when `on_evaluating(done, total)` in batches said to leave. Only losses are kept, no logits.
+        """
+        import torch
+
+        loader = self.get_eval_dataloader(eval_dataset)
+        was_training = self.model.training
+        self.model.eval()
+        total, tokens, metrics = 0.0, 0, {}
+        whole = True
+        with torch.no_grad(), self._device.autocast():
+            for done, batch in enumerate(loader):
+                whole = self._on_evaluating(done, len(loader))
+                if not whole:
+                    break
+                batch = self._prepare_inputs(batch)
+                count = int((batch["labels"][:, 1:] != IGNORED).sum())
+                if count:
+                    total += float(self.compute_loss(self.model, batch)) * count
+                    tokens += count
+        if whole and tokens:
+            metrics = {f"{metric_key_prefix}_loss": total / tokens, f"{metric_key_prefix}_tokens": tokens}
+            self.log(dict(metrics))
+        self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self.model.train(was_training)
+        return metrics
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """None for a checkpoint: it is not what leaves this machine."""

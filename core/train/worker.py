@@ -1,0 +1,250 @@
+"""The training worker: `python -P -m core.train.worker RUN_FOLDER` trains the run in that folder.
+
+It reads from top to bottom. All that it says goes to `events.jsonl`, what libraries print to
+`worker.log`. The heavy imports stand where they are first needed, so that the run is seen to start.
+"""
+
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from core.errors import UserError
+from core.runs.events import Checkpoint, End, Error, EventLog, Finding, Start
+from core.runs.folder import RunFolder
+from core.runs.history import History, replay
+from core.runs.lock import WorkerLock
+from core.spec import RunSpec
+from core.train import checkpoints, device, download, failures, ready
+from core.train.asked import Asked, Stopped
+from core.train.pulse import Pulse
+from core.train.stages import Stages
+
+EVALUATED_TOKENS = {"cuda": 400_000, "cpu": 8_000}
+"""Held-out tokens that are looked at; a mean over more of them costs time and tells no more."""
+
+
+def main() -> None:
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -P -m core.train.worker RUN_FOLDER")
+    sys.exit(work(RunFolder(Path(sys.argv[1]).absolute())))
+
+
+def work(run: RunFolder) -> int:
+    """Trains the run to its end, whatever that is, and tells it. 0: finished or stopped; 1: failed."""
+    lock = WorkerLock(run)
+    try:
+        lock.acquire()
+    except (UserError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    log, asked = EventLog(run.events_file), Asked(run)
+    course = Course()
+    try:
+        with asked.listening(), Pulse(log, lock):
+            try:
+                end = train(run, log, asked, course)
+            except Stopped:
+                end = End("stopped", "before the first step, so there was nothing to save")
+            except Exception as error:
+                traceback.print_exc()
+                checkpoints.sweep(run)  # gives a full disk the room to say that it is full
+                told = failures.explain(error, run, course.spec, course.step)
+                log.write(Error(told.what, told.why, told.todo, str(run.log)))
+                end = End("failed", told.line())
+        asked.done()
+        log.write(end)
+    finally:
+        log.close()
+        lock.release()
+    return 1 if end.state == "failed" else 0
+
+
+class Course:
+    """How far a run has come, for the one who has to explain why it went no further."""
+
+    spec: RunSpec | None = None
+    watch: Any = None
+
+    @property
+    def step(self) -> int | None:
+        return self.watch.step if self.watch else None
+
+
+def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
+    """One run, from its spec to its adapter or model."""
+    begun = time.time()
+    stage = Stages(log, asked)
+    checkpoints.sweep(run)
+    resumed = checkpoints.newest_whole(run)
+    before = replay(run)
+    versions = ready.library_versions()
+    log.write(Start(os.getpid(), resumed[0] if resumed else None, versions))
+
+    # what can be refused is refused before anything heavy starts
+    spec = course.spec = run.spec()
+    ready.refuse_unresolved(spec)
+    ready.refuse_packing(spec)
+    ready.refuse_missing_packages(spec)
+    ready.calm_libraries(run)
+    left_out = device.one_gpu()
+    if left_out:
+        log.write(_one_gpu_finding(1 + len(left_out)))
+
+    stage("load", note="starting torch and its libraries")
+    import torch
+    from transformers import set_seed
+
+    from core.data.rows import build
+    from core.data.templates import apply
+    from core.data.tokenizer import load_tokenizer
+
+    where = device.choose(spec)
+
+    # the model's files, its tokenizer, and the rows as tokens
+    folder = download.fetch(spec.model, spec.revision, stage)
+    tokenizer = load_tokenizer(str(folder), None)
+    stage("tokenise", 0, None, "rows")
+    built = build(spec, tokenizer, lambda name, done, total: stage("tokenise", done, total, "rows", name))
+    for finding in built.findings:
+        log.write(as_event(finding))
+    ready.refuse_nothing_learned(built.train)
+    apply(built.template, tokenizer)
+    end_ids = list(built.template.end_ids)
+
+    # the model itself
+    from core.train import model as models
+
+    set_seed(spec.seed)
+    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    stage("load", 0, size or None, "bytes", f"weights of {spec.model}")
+    clock = time.monotonic()
+    model = models.load(spec, folder, where)
+    seconds = time.monotonic() - clock
+    stage("load", size, size or None, "bytes", f"{size / max(seconds, 1e-3) / 1e9:.2f} GB/s")
+    ready.refuse_small_disk(run, spec, model, resumed is not None)
+
+    # the trainer, and the watch that tells what it does
+    from core.train import result
+    from core.train.trainer import Tuner, arguments, dataset, steps_of
+    from core.train.watch import Watch, diverged
+
+    held_out = within(list(built.eval or []), EVALUATED_TOKENS[where.kind])
+    steps = steps_of(spec, len(built.train))
+    done_before = last_step(before, resumed[0] if resumed else 0)
+    watch = course.watch = Watch(
+        run,
+        spec,
+        log,
+        stage,
+        asked,
+        where,
+        tokenizer,
+        end_ids,
+        held_out,
+        checkpoint_bytes=ready.checkpoint_bytes(spec, model),
+        tokens=done_before.tokens if done_before else 0,
+        seconds=done_before.seconds if done_before else 0.0,
+    )
+    settings = arguments(spec, run, where, steps)
+    settings.eval_on_start = bool(held_out) and resumed is None
+    tuner = Tuner(
+        model=model,
+        args=settings,
+        train=dataset(built.train),
+        held_out=dataset(held_out) if held_out else None,
+        tokenizer=tokenizer,
+        device=where,
+        on_evaluating=watch.evaluating,
+    )
+    if spec.method == "qlora":
+        models.adapters_in_fp32(tuner.model)
+    tuner.add_callback(watch)
+
+    # train
+    if where.kind == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    tuner.train(resume_from_checkpoint=str(resumed[1]) if resumed else None)
+    step = tuner.state.global_step
+    finished = step >= tuner.state.max_steps
+
+    # what it came to: the adapter or model before all else
+    stage("save", note="the model" if spec.method == "full" else "the adapter")
+    if not models.is_finite(tuner.model):
+        raise diverged(run, step, "a weight")
+    made = result.save(run, spec, tuner.model, tokenizer, end_ids, commit_of(folder))
+    log.write(Checkpoint(step, str(made), "end" if finished else "stop"))
+    state = "finished" if finished else "stopped"
+    result.report(
+        run,
+        {
+            "run": run.name,
+            "state": state,
+            "method": spec.method,
+            "model": spec.model,
+            "revision": commit_of(folder),
+            "made": made.name,
+            "steps": step,
+            "steps_planned": tuner.state.max_steps,
+            "epochs": tuner.state.epoch,
+            "rows": len(built.train),
+            "held_out_rows": len(held_out),
+            "loss_first": watch.losses[0] if watch.losses else None,
+            "loss_last": watch.losses[-1] if watch.losses else None,
+            "held_out_loss": {str(at): loss for at, loss in watch.held_out.items()},
+            "tokens": watch.tokens,
+            "training_seconds": watch.seconds,
+            "seconds": time.time() - begun,
+            "peak_gpu_bytes": watch.peak,
+            "trained_parameters": models.trained_parameters(tuner.model),
+            "device": torch.cuda.get_device_name() if where.kind == "cuda" else "cpu",
+            "precision": where.precision,
+            "template": built.template.name,
+            "end_ids": end_ids,
+            "seed": spec.seed,
+            "versions": versions,
+        },
+    )
+    return End(state, "" if finished else f"as asked, after step {step} of {tuner.state.max_steps}")
+
+
+def within(rows: list[Any], tokens: int) -> list[Any]:
+    """The first rows that together have at most so many tokens, and at least one row."""
+    taken: list[Any] = []
+    total = 0
+    for row in rows:
+        total += len(row["input_ids"])
+        if taken and total > tokens:
+            break
+        taken.append(row)
+    return taken
+
+
+def last_step(history: History, step: int) -> Any:
+    """What was told of the last step up to `step`, None when there is none."""
+    return next((told for told in reversed(history.steps) if told.step <= step), None)
+
+
+def commit_of(folder: Path) -> str | None:
+    """The commit of a Hub snapshot, whose folder is named by it."""
+    return folder.name if folder.parent.name == "snapshots" else None
+
+
+def as_event(finding: Any) -> Finding:
+    """A finding of the data as the run tells it."""
+    return Finding(finding.severity, finding.code, finding.message, "", finding.todo or "")
+
+
+def _one_gpu_finding(count: int) -> Finding:
+    return Finding(
+        "warn",
+        "one-gpu",
+        f"{count} GPUs were given, the first alone is used",
+        "this version trains on one GPU",
+    )
+
+
+if __name__ == "__main__":
+    main()
