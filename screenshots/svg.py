@@ -26,6 +26,9 @@ ARMS = {
 }  # fmt: skip
 """Light box drawing characters by the sides of the cell that their arms reach."""
 
+HEAVY = {"━": (0.0, 1.0), "╸": (0.0, 0.5), "╺": (0.5, 1.0)}
+"""Heavy horizontal lines: from and to, in cells."""
+
 CORNERS = {"╭": (1, 1), "╮": (-1, 1), "╰": (1, -1), "╯": (-1, -1)}
 
 QUADRANTS = {
@@ -106,6 +109,9 @@ def blocks(character: str, x: float, y: float) -> str:
         at = {"a": (0, 0), "b": (1, 0), "c": (0, 1), "d": (1, 1)}
         spots = [at[q] for q in QUADRANTS[character]]
         return "".join(box(x + CELL_W / 2 * c, y + CELL_H / 2 * r, CELL_W / 2, CELL_H / 2) for c, r in spots)
+    if character in HEAVY:
+        start, end = HEAVY[character]
+        return box(x + start * CELL_W, y + CELL_H / 2 - 2, (end - start) * CELL_W, 4)
     if character == "▀":
         return box(x, y, CELL_W, CELL_H / 2)
     if character == "▐":

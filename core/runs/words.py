@@ -116,7 +116,7 @@ def _progress(stage: Stage) -> str:
     if stage.unit == "bytes":
         done = f"{stage.done / 2**30:.1f}"
         return f": {done} of {stage.total / 2**30:.1f} GiB" if stage.total else f": {done} GiB"
-    if stage.total:
+    if stage.total and stage.total > 1:
         return f": {stage.done:,.0f} of {stage.total:,.0f} {stage.unit}".rstrip()
     return ""
 

@@ -6,6 +6,7 @@ Every value may be missing and then reads "–"; a GPU that no longer answers is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice, zip_longest
 from typing import Any
 
 from tui import numbers
@@ -18,8 +19,10 @@ HOT, TOO_HOT = 83, 90
 """°C: where data-centre cards begin to slow down, and where they shut down soon."""
 FULL, BRIM = 0.92, 0.98
 """Share of the memory in use from which the bar warns, and from which the next long row may not fit."""
-SPARKS = "▁▂▃▄▅▆▇█"
-EIGHTHS = " ▏▎▍▌▋▊▉█"
+TWO_COLUMNS = 66
+"""Cells from which a low panel stands in two columns."""
+SPARKS = "▁▂▃▄▅▆▇"
+"""Not the whole block: a row above stays apart from one that is full."""
 
 Sample = tuple[float, Sequence[Mapping[str, Any]]]
 """(seconds since the epoch, one mapping a GPU as the `gpu` event has them)."""
@@ -31,6 +34,11 @@ def draw(samples: Sequence[Sample], width: int, height: int) -> list[Line]:
     if not gpus or width < 12 or height < 1:
         return []
     alone = len(gpus) == 1
+    if alone and 3 <= height < 5 and width >= TWO_COLUMNS and not dead(gpus[0]):
+        past = [(when, at(all_, 0)) for when, all_ in samples]
+        half = width // 2 - 1
+        right = [over_time(past, half), clocks(gpus[0]), *processes(gpus[0], half)]
+        return beside(bars(gpus[0], past, half), right, half, height)
     for form, tall in ((full, 5), (bars, 3), (two_lines, 2)):
         if len(gpus) * (tall + (not alone)) <= height:
             lines: list[Line] = []
@@ -68,8 +76,7 @@ def full(gpu: Mapping[str, Any], past: Sequence[tuple[float, Mapping[str, Any]]]
     """Three bars, the clocks and ten minutes of use: 5 lines."""
     if why := dead(gpu):
         return [[(f"does not answer: {why}", "bad")]]
-    clocks = f"{mhz(gpu.get('clock_sm'))} MHz, memory {mhz(gpu.get('clock_memory'))} MHz"
-    return [*bars(gpu, past, width), [("clocks ", "label"), (clocks, "")], over_time(past, width)]
+    return [*bars(gpu, past, width), clocks(gpu), over_time(past, width)]
 
 
 def bars(gpu: Mapping[str, Any], past: Sequence[tuple[float, Mapping[str, Any]]], width: int) -> list[Line]:
@@ -79,7 +86,7 @@ def bars(gpu: Mapping[str, Any], past: Sequence[tuple[float, Mapping[str, Any]]]
     use, memory = gpu.get("utilisation"), share(gpu, "memory_used", "memory_total")
     room = max(len(memory_text(gpu)), len(power_text(gpu)), 14)
     return [
-        bar("use", use, percent(use).rjust(5), "bar", width, room),
+        bar("use", use, percent(use), "bar", width, room),
         bar("memory", memory, memory_text(gpu), heat(memory, FULL, BRIM), width, room),
         bar("power", share(gpu, "power", "power_limit"), power_text(gpu), "bar", width, room),
     ]  # fmt: skip
@@ -110,6 +117,22 @@ def one_line(gpu: Mapping[str, Any], width: int) -> Line:
     ]
 
 
+def clocks(gpu: Mapping[str, Any]) -> Line:
+    text = f"{mhz(gpu.get('clock_sm'))} MHz, memory {mhz(gpu.get('clock_memory'))} MHz"
+    return [("clocks ", "label"), (text, "")]
+
+
+def beside(left: Sequence[Line], right: Sequence[Line], width: int, height: int) -> list[Line]:
+    """Two columns of `width` cells each, with two cells between them."""
+    pairs = zip_longest(left, right, fillvalue=list[tuple[str, str]]())
+    return [[*filled(a, width), ("  ", ""), *clip(b, width)] for a, b in islice(pairs, height)]
+
+
+def filled(line: Line, width: int) -> Line:
+    line = clip(line, width)
+    return [*line, (" " * (width - sum(len(text) for text, _ in line)), "")]
+
+
 def bar(label: str, value: float | None, text: str, role: str, width: int, room: int) -> Line:
     """`label ████▌    text`: the text in `room` cells at the right."""
     length = max(width - 8 - room, 4)
@@ -117,17 +140,16 @@ def bar(label: str, value: float | None, text: str, role: str, width: int, room:
 
 
 def gauge(value: float | None, length: int, role: str) -> Line:
-    """A bar of `length` cells, in eighths; empty where the value is missing."""
-    eighths = round(min(max(value or 0.0, 0.0), 1.0) * length * 8)
-    whole, part = divmod(eighths, 8)
-    ink = "█" * whole + (EIGHTHS[part] if part else "")
-    return [(ink, role), ("░" * (length - len(ink)), "track")]
+    """A bar of `length` cells, in halves; empty where the value is missing."""
+    whole, half = divmod(round(min(max(value or 0.0, 0.0), 1.0) * length * 2), 2)
+    ink = "━" * whole + "╸" * half
+    return [(ink, role), ("─" * (length - len(ink)), "track")]
 
 
 def over_time(past: Sequence[tuple[float, Mapping[str, Any]]], width: int) -> Line:
     label = "10 min "
     values = [(when, gpu.get("utilisation")) for when, gpu in past]
-    return [(label, "label"), (spark(values, width - len(label)), "bar")]
+    return [(label, "label"), (spark(values, width - len(label)), "train")]
 
 
 def spark(values: Sequence[tuple[float, float | None]], width: int) -> str:
@@ -144,7 +166,7 @@ def spark(values: Sequence[tuple[float, float | None]], width: int) -> str:
         if value is not None and 0 <= place < width:
             sums[place] += min(max(value, 0.0), 1.0)
             counts[place] += 1
-    return "".join(SPARKS[round(s / n * 7)] if n else " " for s, n in zip(sums, counts, strict=True))
+    return "".join(SPARKS[round(s / n * 6)] if n else " " for s, n in zip(sums, counts, strict=True))
 
 
 def processes(gpu: Mapping[str, Any], width: int) -> list[Line]:

@@ -1,0 +1,399 @@
+"""Train: one run as it learns, or as it ended. It only watches; what it wants it asks by the run folder."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import work
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import RichLog, Static
+
+from tui.run_watch import LogTail, RunWatch
+from tui.widgets import chart, gpu_panel, host_panel, run_numbers
+from tui.widgets.ask import Ask
+from tui.widgets.picture import Picture
+from tui.widgets.step_frame import StepScreen
+
+if TYPE_CHECKING:
+    from core.runs.folder import RunFolder
+
+POLL_SECONDS = 0.5
+PAINT_SECONDS = 0.5
+PAINT_SECONDS_SSH = 1.0
+"""A link that is slow or stalls must not be sent more pictures than it can carry."""
+PAINT_SHARE = 0.02
+"""Of the time, spent at most on drawing: a run of a hundred thousand steps is drawn less often."""
+SAMPLES_SHOWN = 12
+MARKS = {
+    "starting": ("◌", "$primary"),
+    "running": ("●", "$success"),
+    "stopping": ("◍", "$warning"),
+    "stopped": ("■", "$warning"),
+    "finished": ("✓", "$success"),
+    "failed": ("✗", "$error"),
+    "died": ("✗", "$error"),
+}
+SOFT = "$foreground 60%"
+MOODS = {"calm": "$foreground", "good": "$success", "warn": "$warning", "bad": "$error"}
+SEVERITIES = {"stop": "$error", "warn": "$warning", "info": SOFT}
+
+
+class TrainScreen(StepScreen):
+    step = "train"
+    AUTO_FOCUS = ""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("s", "save", "save now", tooltip="A checkpoint after this step", id="train.save"),
+        Binding("x", "stop", "stop", tooltip="Save and end after this step; asks first", id="train.stop"),
+        Binding("r", "resume", "resume", tooltip="Go on from the last checkpoint", id="train.resume"),
+        Binding("l", "log", "log", tooltip="Show or hide what the worker logs", id="train.log"),
+        Binding("a", "answers", "answers", tooltip="What it answers as it learns", id="train.answers"),
+        Binding("c", "chat", "chat", tooltip="Talk to the last checkpoint, or the result", id="train.chat"),
+        Binding("q", "leave", "leave", tooltip="Leave finetui; the run goes on", id="train.leave"),
+    ]
+
+    DEFAULT_CSS = """
+    TrainScreen #page { padding: 0 1; }
+    TrainScreen #body { overflow: hidden; padding: 0; }
+    TrainScreen #top { height: 1fr; }
+    TrainScreen #left { width: 1fr; }
+    TrainScreen #right { width: 47; }
+    TrainScreen .panel {
+        border: round $border-blurred; border-title-color: $text-muted; border-subtitle-color: $text-muted;
+        padding: 0 1;
+    }
+    TrainScreen .panel:focus { border: round $border; }
+    TrainScreen #chart { height: 1fr; }
+    TrainScreen #gpus { height: 9; }
+    TrainScreen #now { height: auto; min-height: 4; max-height: 10; }
+    TrainScreen #findings { height: auto; max-height: 12; display: none; }
+    TrainScreen #findings.-some { display: block; }
+    TrainScreen #answers { height: 1fr; min-height: 4; }
+    TrainScreen #log { height: 9; background: $background; color: $text-muted; }
+    TrainScreen #numbers { height: 9; padding: 1 1 1 2; }
+    TrainScreen.-short #log { display: none; }
+    TrainScreen.-short #numbers { height: 3; padding: 0 2; }
+    TrainScreen.-narrow #top { layout: vertical; }
+    TrainScreen.-narrow #left { width: 100%; }
+    TrainScreen.-narrow #right { width: 100%; height: auto; }
+    TrainScreen.-narrow #now { min-height: 3; max-height: 5; }
+    TrainScreen.-narrow #answers { display: none; height: 14; }
+    TrainScreen.-narrow.-short #findings { display: none; }
+    TrainScreen.-show-log #log { display: block; height: 2fr; }
+    TrainScreen.-narrow.-short.-show-log #right { display: none; }
+    TrainScreen.-narrow.-show-answers #answers { display: block; height: 1fr; }
+    TrainScreen.-narrow.-show-answers #left { display: none; }
+    TrainScreen.-narrow.-show-answers #right { height: 1fr; }
+    """
+
+    def __init__(self, run: RunFolder, clock: Callable[[], float] = time.time) -> None:
+        """`clock` gives seconds since the epoch."""
+        super().__init__()
+        self.run = run
+        self.clock = clock
+        self.known = RunWatch(run)
+        self._tail = LogTail(run.log)
+        self._steps: list[int] = []
+        self._least = PAINT_SECONDS_SSH if os.environ.get("SSH_CONNECTION") else PAINT_SECONDS
+        self._painted = self._cost = 0.0
+        self._shown: dict[str, object] = {}
+
+    # -- what stands where
+
+    def compose_step(self) -> Iterable[Widget]:
+        with Horizontal(id="top"):
+            with Vertical(id="left"):
+                yield Picture(id="chart", classes="panel")
+                yield Picture(id="numbers")
+            with Vertical(id="right"):
+                yield Picture(id="gpus", classes="panel")
+                yield Static(id="now", classes="panel")
+                yield Static(id="findings", classes="panel")
+                with VerticalScroll(id="answers", classes="panel"):
+                    yield Static(id="answers-text")
+        yield RichLog(id="log", classes="panel", max_lines=2000, wrap=False, auto_scroll=True)
+
+    def on_mount(self) -> None:
+        titles = {
+            "chart": "loss",
+            "now": "now",
+            "findings": "findings",
+            "log": "log",
+            "answers": "as it learns",
+        }
+        for name, title in titles.items():
+            self.query_one(f"#{name}").border_title = title
+        self.query_one("#chart").border_subtitle = Content.assemble(
+            ("⠒ ", "bold $primary"),
+            "smoothed ",
+            ("⠿ ", "$primary 45%"),
+            "train ",
+            ("⠶ ", "bold $warning"),
+            "held out",
+        )
+        self.query_one("#log", RichLog).can_focus = True
+        self.begin()
+
+    @work(thread=True, group="first", exit_on_error=False)
+    def begin(self) -> None:
+        """All of the history, read off the event loop; from then on a timer takes what is new."""
+        self.known.read_spec()
+        self.known.poll()
+        self.app.call_from_thread(self._begun)
+
+    def _begun(self) -> None:
+        if self.is_mounted:
+            self.paint()
+            self.set_interval(POLL_SECONDS, self.look)
+
+    def crumb(self) -> str:
+        return self.run.name
+
+    # -- looking
+
+    def look(self) -> None:
+        """Takes in what is new; paints when it is time to."""
+        changed = self.known.poll()
+        now = time.monotonic()
+        if changed and now - self._painted >= max(self._least, self._cost / PAINT_SHARE):
+            self.paint()
+        elif self.known.status.live and now - self._painted >= 1:
+            self.paint_numbers()  # the clock ticks though no step came
+        self.paint_log()
+
+    def paint(self) -> None:
+        begun = time.monotonic()
+        history = self.known.history
+        if len(self._steps) > len(history.steps) or (
+            self._steps and history.steps[len(self._steps) - 1].step != self._steps[-1]
+        ):
+            self._steps.clear()  # a resumed worker took steps back
+        self._steps += [step.step for step in history.steps[len(self._steps) :]]
+        self.paint_status()
+        self.paint_chart()
+        self.paint_machine()
+        self.paint_now()
+        self.paint_findings()
+        self.paint_answers()
+        self.paint_numbers()
+        self.paint_log()
+        self._painted = time.monotonic()
+        self._cost = self._painted - begun
+
+    def paint_status(self) -> None:
+        status, history = self.known.status, self.known.history
+        mark, colour = MARKS[status.state]
+        word = "training" if status.state == "running" else status.state
+        if self._new("status", (status.state, history.step)):
+            steps = f"   step {history.step:,} / {history.steps_total:,}" if history.steps_total else ""
+            self.status = Content.assemble((f"{mark} {word}", f"bold {colour}"), steps)
+            self.refresh_bindings()
+
+    def paint_chart(self) -> None:
+        history = self.known.history
+        held = [(one.step, one.loss) for one in history.evals]
+        if self._new("chart", (len(self._steps), history.step, len(held))):
+            series = chart.Series(self._steps, history.losses, history.smooth, held, history.steps_total)
+            self.query_one("#chart", Picture).show(partial(chart.draw, series))
+
+    def paint_machine(self) -> None:
+        samples = list(self.known.history.gpu)[-400:]
+        if not self._new("machine", samples[-1][0] if samples else None):
+            return
+        panel = self.query_one("#gpus", Picture)
+        gpus = samples[-1][1].gpus if samples else []
+        if gpus:
+            seen = [(when, look.gpus) for when, look in samples]
+            panel.border_title = gpu_panel.title(gpus[0]) if len(gpus) == 1 else f"{len(gpus)} GPUs"
+            rows = 5 + min(len(gpus[0].get("processes") or [0]), 3) if len(gpus) == 1 else 6 * len(gpus)
+            panel.show(partial(gpu_panel.draw, seen))
+        else:
+            hosts = [(when, look.host) for when, look in samples]
+            panel.border_title, rows = "CPU and memory: there is no GPU" if samples else "machine", 4
+            panel.show(partial(host_panel.draw, hosts))
+        self._size_machine(rows, len(gpus))
+
+    def _size_machine(self, rows: int, gpus: int) -> None:
+        """The panel's height: all it has to say where there is room, three rows or one a GPU where not."""
+        narrow, short = self.has_class("-narrow"), self.has_class("-short")
+        if narrow and short:
+            rows = 3 if gpus <= 1 else min(gpus, 6)
+        elif gpus > 1:
+            rows = min(rows, max(self.size.height // 2 - 2, gpus))
+        self.query_one("#gpus").styles.height = rows + 2
+
+    def paint_now(self) -> None:
+        said = self.known.words(self.clock())
+        if self._new("now", said):
+            more = f"\n{said.more}" if said.more else ""
+            self.query_one("#now", Static).update(
+                Content.assemble((said.line, f"bold {MOODS[said.mood]}"), (more, SOFT))
+            )
+
+    def paint_findings(self) -> None:
+        found = self.known.history.findings
+        damage = [f"run.yaml: {self.known.damage}"] if self.known.damage else []
+        if self.known.damaged_lines:
+            damage.append(f"{self.known.damaged_lines} lines of events.jsonl are damaged and were skipped")
+        if not self._new("findings", (len(found), tuple(damage))):
+            return
+        parts = [(f"▲ {line}\n", "$warning") for line in damage]
+        for one in found:
+            why = ". ".join(filter(None, (one.why, one.todo)))
+            parts += [
+                (f"▲ {one.what}", SEVERITIES.get(one.severity, "$warning")),
+                (f" {why}\n", SOFT),
+            ]
+        panel = self.query_one("#findings", Static)
+        panel.update(Content.assemble(*parts).rstrip())
+        panel.set_class(bool(parts), "-some")
+
+    def paint_answers(self) -> None:
+        samples = self.known.history.samples
+        if not self._new("answers", (len(samples), samples[-1].step if samples else 0)):
+            return
+        parts: list[tuple[str, str]] = []
+        step = None
+        for one in reversed(samples[-SAMPLES_SHOWN:]):
+            if one.step != step:
+                parts.append((f"step {one.step:,}\n", "bold $primary"))
+                step = one.step
+            parts.append((f"› {' '.join(one.prompt.split())}\n", SOFT))
+            parts.append((f"{one.text.strip()}\n", "$foreground"))
+        nothing = "What it answers is asked at each look at the held-out rows."
+        text = Content.assemble(*parts) if parts else Content.styled(nothing, SOFT)
+        self.query_one("#answers-text", Static).update(text)
+
+    def paint_numbers(self) -> None:
+        seen = run_numbers.figures(self.known.history, self.clock(), self.known.price)
+        if self._new("numbers", seen):
+            self.query_one("#numbers", Picture).show(partial(run_numbers.draw, seen))
+
+    def paint_log(self) -> None:
+        log = self.query_one("#log", RichLog)
+        if log.size.height:
+            from rich.text import Text
+
+            for line in self._tail.poll():
+                log.write(Text.from_ansi(line))
+
+    def _new(self, what: str, value: object) -> bool:
+        """Whether `value` differs from the one last shown under this name; repaints cost."""
+        if what in self._shown and self._shown[what] == value:
+            return False
+        self._shown[what] = value
+        return True
+
+    def on_resize(self) -> None:
+        self._shown.pop("machine", None)
+        if self._painted:
+            self.call_after_refresh(self.paint_machine)
+            self.call_after_refresh(self.paint_log)
+
+    # -- what can be asked
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        live, state = self.known.status.live, self.known.status.state
+        allowed = {
+            "save": live,
+            "stop": live,
+            "resume": state in ("stopped", "failed", "died"),
+            "chat": bool(self.known.history.checkpoints) or state == "finished",
+        }
+        return allowed.get(action, True)
+
+    def action_save(self) -> None:
+        from core.runs.control import save
+
+        self._tell(self._asked(partial(save, self.run), "It saves a checkpoint after this step."))
+
+    @work
+    async def action_stop(self) -> None:
+        """Once: asks for a graceful end. Again while it is stopping: offers to end it at once."""
+        from core.runs.control import stop
+
+        if self.known.status.state != "stopping":
+            text = "It saves a checkpoint and ends after this step. It can be resumed from there."
+            if await self.app.push_screen_wait(
+                Ask(f"Stop {self.run.name}?", text, "Stop it", "Keep training")
+            ):
+                self._tell(self._asked(partial(stop, self.run), "It saves and ends after this step."))
+            return
+        text = (
+            "It is stopping already, after its present step. End it at once? "
+            "It gets 30 s to save, then it is killed; the last checkpoint stays."
+        )
+        if await self.app.push_screen_wait(
+            Ask(f"End {self.run.name} now?", text, "End it now", "Let it finish")
+        ):
+            # this may take half a minute, and a thread of the loop's own would hold our exit as long
+            threading.Thread(target=self._end_now, daemon=True).start()
+
+    def _end_now(self) -> None:
+        from core.runs.control import stop
+
+        told = self._asked(partial(stop, self.run, now=True), "Its worker has ended.")
+        with contextlib.suppress(RuntimeError):  # the screen may have left in the meantime
+            self.app.call_from_thread(self._tell, told)
+
+    @work
+    async def action_resume(self) -> None:
+        from core.runs.start import resume
+
+        self._tell(await asyncio.to_thread(self._asked, partial(resume, self.run), "It goes on."))
+
+    def _asked(self, what: Callable[[], None], then: str) -> tuple[str, bool]:
+        """What to tell after asking for something: `then`, or why not; and whether it went well."""
+        from core.errors import UserError
+
+        try:
+            what()
+        except UserError as error:
+            return error.line(), False
+        return then, True
+
+    def _tell(self, told: tuple[str, bool]) -> None:
+        text, well = told
+        self.notify(text, severity="information" if well else "error", timeout=5 if well else 12)
+
+    def action_log(self) -> None:
+        self._toggle("-show-log", "-show-answers")
+
+    def action_answers(self) -> None:
+        self._toggle("-show-answers", "-show-log")
+
+    def _toggle(self, this: str, other: str) -> None:
+        self.remove_class(other)
+        self.toggle_class(this)
+        self.call_after_refresh(self.paint_log)
+
+    def action_chat(self) -> None:
+        self.app.open_chat(self.run)
+
+    def action_leave(self) -> None:
+        """Ends finetui and says in the terminal how things stand and how to come back."""
+        from rich.text import Text
+
+        self.app.exit(message=Text(self.farewell(), no_wrap=True))
+
+    def action_back(self) -> None:
+        if self.known.status.live:
+            self.notify(self.farewell())
+        super().action_back()
+
+    def farewell(self) -> str:
+        name, state = self.run.name, self.known.status.state
+        if self.known.status.live:
+            at = f" (step {self.known.history.step:,})" if self.known.history.steps else ""
+            return f"{name} goes on without the screen{at}. Come back with: finetui attach {name}"
+        return f"{name} is {state}. See it again with: finetui attach {name}"
