@@ -5,51 +5,51 @@ from __future__ import annotations
 from typing import Any
 
 from core.chat.talk import Message
-from core.data import templates
+from core.data import convert
+from core.data.rendering import DoesNotRender, render
+from core.data.templates import Template, begins_with_bos, fold_system, generation_eos_ids
 from core.errors import UserError
 
-MARK = "\u241fanswer\u241f"  # a text no template writes by itself
+MARK = "\u241fanswer\u241f"  # a text that no template writes by itself
 
 
-def prompt_ids(tokenizer: Any, messages: list[Message]) -> list[int]:
-    """Ids up to where the assistant's answer begins, as the training rows were made.
+def prompt_ids(tokenizer: Any, template: Template | None, messages: list[Message]) -> list[int]:
+    """Ids up to where the answer begins, made as the training rows were: by the template, which writes
+    every special token itself. Without a template the turns are joined, for the model to go on from.
 
-    The template writes every special token, a beginning-of-text included, so none is added here.
     Raises UserError when the template does not take the conversation.
     """
-    if not tokenizer.chat_template:
-        text = "\n\n".join(turn["content"] for turn in messages)
-        return list(tokenizer(text)["input_ids"])
-    try:
-        text = opening(tokenizer, messages)
-    except Exception as error:  # a template is a program: it may raise anything
-        raise UserError(
-            "the chat template does not take this conversation",
-            str(error) or type(error).__name__,
-            "begin anew, without a system prompt if there was one",
-        ) from error
+    if template is None:
+        begin = tokenizer.bos_token if begins_with_bos(tokenizer) else ""
+        text = begin + "\n\n".join(turn["content"] for turn in messages)
+    else:
+        turns = tuple(convert.Message(turn["role"], turn["content"]) for turn in messages)
+        if turns[0].role == "system" and not template.takes_system:
+            turns = fold_system(turns)
+        try:
+            text = _opening(tokenizer, template, turns)
+        except DoesNotRender as problem:
+            raise UserError(
+                "the chat template does not take this conversation",
+                problem.why,
+                "begin a new one, with a question first and then answers and questions in turn",
+            ) from None
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def opening(tokenizer: Any, messages: list[Message]) -> str:
+def _opening(tokenizer: Any, template: Template, turns: tuple[convert.Message, ...]) -> str:
     """The rendered text up to where the answer begins."""
-
-    def render(turns: list[Message], **more: Any) -> str:
-        return str(tokenizer.apply_chat_template(turns, tokenize=False, **more))
-
-    text = render(messages, add_generation_prompt=True)
-    if text != render(messages, add_generation_prompt=False):
+    text = render(turns, template.source, tokenizer, generation=True)
+    if text != render(turns, template.source, tokenizer):
         return text
-    # a template that ignores the flag: its header before an answer is found by writing one
-    answered = render([*messages, {"role": "assistant", "content": MARK}])
-    header = answered[len(text) :].split(MARK)[0] if answered.startswith(text) and MARK in answered else ""
-    return text + header.rstrip(" ")
+    # a template that ignores the flag: what it writes before an answer is found by giving it one
+    answered = render((*turns, convert.Message("assistant", MARK)), template.source, tokenizer)
+    header, found, _ = answered.removeprefix(text).partition(MARK)
+    return text + header.rstrip(" ") if found and answered.startswith(text) else text
 
 
-def ends_of(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Every token that means "I have finished": the tokenizer's, the model's, and the template's."""
+def ends_of(model: Any, tokenizer: Any, template: Template | None) -> frozenset[int]:
+    """Every token that means "I have finished": the template's, the tokenizer's, the model's."""
     named = model.generation_config.eos_token_id
-    ends = {*(named if isinstance(named, list) else [named]), tokenizer.eos_token_id}
-    if tokenizer.chat_template:
-        ends |= set(templates.choose("auto", tokenizer).end_ids)
+    ends = [*(named if isinstance(named, list) else [named]), *generation_eos_ids(template, tokenizer)]
     return frozenset(int(one) for one in ends if one is not None)

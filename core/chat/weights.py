@@ -11,16 +11,19 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig, GenerationConfig
+from transformers import AutoModelForCausalLM, GenerationConfig
 
 from core.chat.prompt import ends_of, prompt_ids
 from core.chat.talk import Message, Side
 from core.chat.turns import Turns
 from core.data import templates
+from core.data.templates import Template
 from core.data.tokenizer import load_tokenizer
 from core.errors import UserError
 from core.runs.folder import RunFolder
 from core.spec import RunSpec
+from core.train.device import BF16_CAPABILITY, Device
+from core.train.model import four_bits
 
 Tell = Callable[[str], None]
 GIB = 2**30
@@ -32,12 +35,14 @@ class Voice:
 
     model: Any
     tokenizer: Any
+    template: Template | None
+    """core.data.templates.Template, or None where a model only goes on from plain text."""
     ends: frozenset[int]
     """Any of these tokens ends an answer."""
     context: int | None
 
     def prompt(self, messages: list[Message]) -> list[int]:
-        return prompt_ids(self.tokenizer, messages)
+        return prompt_ids(self.tokenizer, self.template, messages)
 
     def decode(self, ids: list[int]) -> str:
         return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
@@ -120,24 +125,24 @@ def load_run(run: RunFolder, checkpoint: int | None, tell: Tell) -> Weights:
     """A run's tuned side with its base: the same weights without the adapter, or loaded later if full."""
     spec = run.spec()
     path = result_of(run, checkpoint)
-    tokenizer = load_tokenizer(str(path) if _has_tokenizer(path) else spec.model, None)
+    tokenizer, template = _learned_to_read(run, path)
     notes = []
     if checkpoint is None and run.result() is None:
         notes.append(f"the run has not ended: this is its last checkpoint, {path.name}")
-    if not tokenizer.chat_template:
-        templates.apply(templates.choose(spec.template, tokenizer), tokenizer)
-    weights = Weights(spec.template, notes)
+    if template is None:
+        notes.append("this run learned plain text: the model goes on from what you write")
+    weights = Weights(spec.template if template else "", notes)
     weights.run, weights.checkpoint = run, checkpoint
     if spec.method == "full":
         tell("model")
-        model = _model(str(path), None, four_bit=False)
-        weights._voices["tuned"] = _voice(model, tokenizer)
+        model = _model(str(path), None)
+        weights._voices["tuned"] = _voice(model, tokenizer, template)
         size = sum(one.numel() * one.element_size() for one in model.parameters()) / GIB
         notes.append(f"the base is a second model: it is loaded when first asked, {size:.1f} GiB more")
 
         def load_base() -> Voice:
             tell("base model")
-            return _voice(_model(spec.model, spec.revision, four_bit=False), _base_tokenizer(spec, tokenizer))
+            return _voice(_model(spec.model, spec.revision), *_base_reads(spec, tokenizer, template))
 
         weights._load_base = load_base
         return weights
@@ -149,8 +154,8 @@ def load_run(run: RunFolder, checkpoint: int | None, tell: Tell) -> Weights:
         base, str(path), adapter_name=name, autocast_adapter_dtype=False
     ).eval()
     inner = weights.peft.get_base_model()
-    weights._voices["tuned"] = _voice(inner, tokenizer)
-    weights._voices["base"] = _voice(inner, _base_tokenizer(spec, tokenizer))
+    weights._voices["tuned"] = _voice(inner, tokenizer, template)
+    weights._voices["base"] = _voice(inner, *_base_reads(spec, tokenizer, template))
     weights._turns = Turns(weights.peft)
     return weights
 
@@ -160,53 +165,68 @@ def load_plain(name: str, tell: Tell) -> Weights:
     tokenizer = load_tokenizer(name, None)
     template = templates.choose("auto", tokenizer)
     notes = []
-    if not tokenizer.chat_template:
+    if template.origin != "model":
         notes.append(f"this model has no chat template: it gets {template.name}, which it may not know")
-        templates.apply(template, tokenizer)
     tell("model")
     weights = Weights(template.name, notes)
-    weights._voices["base"] = _voice(_model(name, None, four_bit=False), tokenizer)
+    weights._voices["base"] = _voice(_model(name, None), tokenizer, template)
     return weights
 
 
-def _base_tokenizer(spec: RunSpec, tuned: Any) -> Any:
-    """The base's own tokenizer where it knows how to chat, else the run's: so both are asked alike."""
-    own = load_tokenizer(spec.model, spec.revision)
-    return own if own.chat_template else tuned
-
-
-def _has_tokenizer(path: Path) -> bool:
-    return (path / "tokenizer_config.json").exists()
-
-
-def _voice(model: Any, tokenizer: Any) -> Voice:
-    ends = ends_of(model, tokenizer)
-    model.generation_config = GenerationConfig(eos_token_id=sorted(ends))  # what we ask for is all there is
-    config = model.config.get_text_config()
-    return Voice(model, tokenizer, ends, getattr(config, "max_position_embeddings", None))
-
-
-def _model(name: str, revision: str | None, *, four_bit: bool) -> Any:
-    """The weights on the GPU with the most free memory, in bf16 where it can (else fp16), fp32 on a CPU."""
-    device, dtype = _place()
-    quantised = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype,
+def _learned_to_read(run: RunFolder, path: Path) -> tuple[Any, Template | None]:
+    """The tokenizer and template that a run was trained with, as they were saved with its weights."""
+    spec = run.spec()
+    saved = next(
+        (one for one in (path, run.result()) if one and (one / "tokenizer_config.json").exists()), None
     )
-    return AutoModelForCausalLM.from_pretrained(
-        name,
-        revision=revision,
-        dtype=dtype,
-        device_map={"": device},
-        quantization_config=quantised if four_bit else None,
-    ).eval()
+    if saved is None:  # a checkpoint that was written without them
+        tokenizer = load_tokenizer(spec.model, spec.revision)
+        plain = spec.data.format == "text"
+        return tokenizer, None if plain else templates.choose(spec.template, tokenizer)
+    tokenizer = load_tokenizer(str(saved), None)
+    return tokenizer, templates.choose("auto", tokenizer) if tokenizer.chat_template else None
 
 
-def _place() -> tuple[str, Any]:
+def _base_reads(spec: RunSpec, tokenizer: Any, template: Template | None) -> tuple[Any, Template | None]:
+    """The base's own tokenizer and template where it knows how to chat, else the run's: both asked alike."""
+    own = load_tokenizer(spec.model, spec.revision)
+    if template is None or not own.chat_template:
+        return tokenizer, template
+    return own, templates.choose("auto", own)
+
+
+def _voice(model: Any, tokenizer: Any, template: Template | None) -> Voice:
+    ends = ends_of(model, tokenizer, template)
+    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return Voice(model, tokenizer, template, ends, context)
+
+
+def _model(name: str, revision: str | None, *, four_bit: bool = False) -> Any:
+    """The weights on the GPU with the most free memory, in bf16 where it can (else fp16), fp32 on a CPU.
+
+    `four_bit`: the linear layers in NF4, as QLoRA trains over them. UserError for what is no causal LM.
+    """
+    place, device = _place()
+    options = {"quantization_config": four_bits(device)} if four_bit else {}
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            name, revision=revision, dtype=device.dtype, device_map={"": place}, **options
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{name} cannot be loaded as a language model",
+            str(error).strip().splitlines()[0],
+            "give a folder or Hub id with config.json and the weights of a causal LM",
+            code=1,
+        ) from error
+    # penalties and limits that its makers wrote would act behind the settings that are shown
+    model.generation_config = GenerationConfig(eos_token_id=model.generation_config.eos_token_id)
+    return model.eval()
+
+
+def _place() -> tuple[str, Device]:
     if not torch.cuda.is_available():
-        return "cpu", torch.float32
+        return "cpu", Device("cpu", "fp32")
     index = max(range(torch.cuda.device_count()), key=lambda one: torch.cuda.mem_get_info(one)[0])
-    capable = torch.cuda.get_device_capability(index) >= (8, 0)
-    return f"cuda:{index}", torch.bfloat16 if capable else torch.float16
+    capable = torch.cuda.get_device_capability(index) >= BF16_CAPABILITY
+    return f"cuda:{index}", Device("cuda", "bf16" if capable else "fp16")
