@@ -30,7 +30,7 @@ NAMES: dict[str, tuple[str, ...]] = {
 REJECTED = ("rejected", "rejectedmessages", "responsek", "rejectedresponse")
 
 TRAINED = ("alpaca", "sharegpt", "messages", "completion", "text")
-HOW_TO_MAP = "say which column is what, for instance --columns prompt=COLUMN,completion=COLUMN"
+HOW_TO_MAP = "say which column is what, as in --column prompt=NAME --column completion=NAME"
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ def shape_of(row: Row) -> Recognised:
     ranked = any(name in known for name in REJECTED)
     ignored = tuple(known[name] for name in ("chosen", "rejected") if name in known)
     turns = column("messages")
-    system = {"system": known[name] for name in NAMES["system"] if name in known and known[name] != turns}
+    instructed = column("system")
+    system = {"system": instructed} if instructed and instructed != turns else {}
     if turns and (found := _turns(row[turns])):
         if ranked:
             return Recognised(

@@ -88,7 +88,7 @@ def _skeleton(
     for place, role in enumerate(roles):
         if role == "assistant" and turns.count(place) != 1:
             raise NoSpan(f"the template writes answer {place + 1} {turns.count(place)} times")
-    ends = _end_tokens(tokenizer)
+    ends = end_tokens(tokenizer)
     openers = _openers(pieces, turns, roles, ends)
     slots, gap, fits, at = [], "", True, 0
     for piece, following, turn in zip(pieces, pieces[1:], turns, strict=False):
@@ -119,15 +119,13 @@ def _prompt(before: list[Message], source: str, tokenizer: Any) -> str | None:
 
 
 @lru_cache(maxsize=16)
-def _end_tokens(tokenizer: Any) -> tuple[str, ...]:
+def end_tokens(tokenizer: Any) -> tuple[str, ...]:
     """Texts that are one token of their own and could end a turn, the longest first."""
     added = {text for text in tokenizer.get_added_vocab() if text.strip()}
     return tuple(sorted({*added, *tokenizer.all_special_tokens}, key=len, reverse=True))
 
 
-def _openers(
-    pieces: list[str], turns: list[int], roles: tuple[str, ...], ends: tuple[str, ...]
-) -> set[str]:
+def _openers(pieces: list[str], turns: list[int], roles: tuple[str, ...], ends: tuple[str, ...]) -> set[str]:
     """Special tokens that open a user's turn: they follow an answer, but do not end it."""
     first = next((piece for piece, turn in zip(pieces, turns, strict=False) if roles[turn] == "user"), "")
     last = roles[-1] == "assistant" and _first_token(pieces[-1], ends)
@@ -154,7 +152,13 @@ def _walk(text: str, messages: Sequence[Message], skeleton: Skeleton) -> list[Sp
     for place, slot in enumerate(skeleton.slots):
         words = messages[slot.turn].content
         following = skeleton.pieces[place + 1]
-        shapes = (words, words.strip(), words.lstrip(), words.rstrip(), words.split("</think>")[-1].lstrip("\n"))
+        shapes = (
+            words,
+            words.strip(),
+            words.lstrip(),
+            words.rstrip(),
+            words.split("</think>")[-1].lstrip("\n"),
+        )
         for shape in dict.fromkeys(shapes):
             end = at + len(shape)
             fits = text.startswith(shape, at) and text.startswith(following, end)
@@ -170,7 +174,7 @@ def _walk(text: str, messages: Sequence[Message], skeleton: Skeleton) -> list[Sp
 
 def _by_prefix(text: str, messages: Sequence[Message], source: str, tokenizer: Any) -> list[Span]:
     """Spans from what each answer adds to the text of the turns before it. Raises NoSpan."""
-    ends, spans = _end_tokens(tokenizer), []
+    ends, spans = end_tokens(tokenizer), []
     for place, turn in enumerate(messages):
         if turn.role != "assistant" or not turn.learn:
             continue

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from core.data.convert import Message
-from core.data.rendering import DoesNotRender, render
+from core.data.rendering import DoesNotRender
 from core.data.spans import NoSpan, Skeleton, skeleton_of
 from core.errors import UserError, nearest
 
@@ -171,7 +171,7 @@ def _checked(
     if end is None:
         raise UserError(
             f"{label} never ends an answer",
-            f"after the words it writes {skeleton.pieces[-1]!r}, and this tokenizer has no single token for that",
+            f"this tokenizer has no single token for {skeleton.pieces[-1]!r}, which follows the words",
             f"choose --template {_fitting(tokenizer)[0]}",
         )
     ids = (tokenizer.convert_tokens_to_ids(end), tokenizer.eos_token_id)
