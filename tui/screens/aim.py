@@ -41,14 +41,14 @@ class AimScreen(StepScreen):
     def on_resize(self) -> None:
         aims = self.query_one("#aims", OptionList)
         for aim in AIMS:
-            aims.replace_option_prompt(aim.key, _entry(aim, self.has_class("-narrow")))
+            aims.replace_option_prompt(aim.key, _entry(aim, self.narrow))
         self._tell(self._highlighted())
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         self._tell(BY_KEY[str(event.option.id)])
 
     def _tell(self, aim: Aim) -> None:
-        self.query_one("#aim", Static).update(_about(aim, self.has_class("-narrow")))
+        self.query_one("#aim", Static).update(_about(aim, self.narrow))
         self.query_one("#about").scroll_home(animate=False)
         self.note("not in this version" if aim.missing else "", "warn")
 

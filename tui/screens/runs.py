@@ -35,7 +35,6 @@ class RunsScreen(StepScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "new", "new run", tooltip="Start the wizard", id="runs.new"),
-        Binding("enter", "open", "open", tooltip="Watch the run, or take up the draft", id="runs.open"),
         Binding("r", "resume", "resume", tooltip="Go on from the last checkpoint", id="runs.resume"),
         Binding("c", "chat", "chat", tooltip="Talk to what the run made", id="runs.chat"),
         Binding("d", "delete", "delete", tooltip="Delete the run and all that it made", id="runs.delete"),

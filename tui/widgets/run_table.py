@@ -1,13 +1,13 @@
 """The table of runs on the home screen, the draft first: it keeps its cursor while its rows change."""
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import DataTable
 
 from tui.journey import NAMES, Journey
-from tui.numbers import duration
 
 if TYPE_CHECKING:
     from tui.run_rows import RunRow
@@ -24,15 +24,15 @@ MARKS = {  # state -> mark and colour
     "damaged": ("✗", "$error"),
     "draft": ("✎", "$accent"),
 }
-NARROW = (("run", 24), ("state", 11), ("step", 15), ("loss", 7), ("started", 11))
+NARROW = (("run", 22), ("state", 11), ("step", 13), ("loss", 6), ("started", 14))
 WIDE = (
-    ("run", 26),
+    ("run", 25),
     ("state", 11),
-    ("step", 16),
-    ("loss", 7),
+    ("step", 14),
+    ("loss", 6),
     ("held out", 8),
-    ("started", 12),
-    ("model", 22),
+    ("started", 14),
+    ("model", 18),
 )
 WIDE_FROM = 98  # columns
 
@@ -41,9 +41,18 @@ class RunTable(DataTable[Content | str]):
     """`show` takes all rows by key; the columns follow the width."""
 
     DEFAULT_CSS = """
-    RunTable { height: auto; max-height: 1fr; background: $background; }
-    RunTable > .datatable--header { background: $background; color: $foreground 60%; text-style: none; }
+    RunTable { height: auto; max-height: 1fr; }
+    RunTable > .datatable--header, RunTable:focus > .datatable--header {
+        background: $background; color: $foreground 60%; text-style: none; background-tint: transparent;
+    }
+    RunTable > .datatable--even-row, RunTable > .datatable--odd-row { background: $background; }
     """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "enter", "select_cursor", "open", tooltip="Watch the run, or take up the draft", id="runs.open"
+        ),
+    ]
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, cursor_type="row")
@@ -90,14 +99,14 @@ def cells(row: "RunRow | Journey") -> dict[str, Content | str]:
         return {"run": Content.styled("your draft", "bold"), "state": _state("draft"), "step": at, "loss": "",
                 "held out": "", "started": "", "model": row.label}  # fmt: skip
     steps = f"{row.step:,} / {row.steps:,}" if row.steps else "–"
-    ago = f"{duration(max(0.0, time.time() - row.started))} ago" if row.started else "–"
+    started = ago(time.time() - row.started) if row.started else "–"
     return {
         "run": row.name,
         "state": _state(row.state),
         "step": steps,
         "loss": _loss(row.loss),
         "held out": _loss(row.held_out),
-        "started": ago,
+        "started": started,
         "model": row.model,
     }
 
@@ -105,6 +114,15 @@ def cells(row: "RunRow | Journey") -> dict[str, Content | str]:
 def _state(state: str) -> Content:
     mark, colour = MARKS[state]
     return Content.styled(f"{mark} {state}", colour)
+
+
+def ago(seconds: float) -> str:
+    """How long since, as coarse as one would say it."""
+    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            number = int(seconds // size)
+            return f"{number} {unit}{'s' if number > 1 else ''} ago"
+    return "just now"
 
 
 def _loss(value: float | None) -> str:

@@ -44,6 +44,9 @@ NOTE_STYLES = {
 }
 
 
+WIDE = 100  # columns from which there is room for a rail and two columns
+
+
 class StepScreen(Screen[None]):
     """One step of the journey. See the module's docstring for what a step sets."""
 
@@ -51,7 +54,7 @@ class StepScreen(Screen[None]):
     title = ""  # type: ignore[assignment]  # a class attribute here, one line over the body
     next_label: ClassVar[str] = ""
     AUTO_FOCUS = "#next"
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (100, "-wide")]
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (WIDE, "-wide")]
     VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-short"), (34, "-tall")]
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -74,10 +77,12 @@ class StepScreen(Screen[None]):
     StepScreen #body { height: 1fr; padding: 0 1; }
     StepScreen #actions { height: 1; margin: 1 0 0 0; padding: 0 1; }
     StepScreen #note { width: 1fr; height: 1; padding: 0 2; text-wrap: nowrap; text-overflow: ellipsis; }
-    StepScreen #actions Button { min-width: 8; background: $panel; color: $foreground; }
-    StepScreen #actions #next { color: $primary; }
-    StepScreen #actions Button:focus { background: $primary; color: $background; text-style: bold; }
-    StepScreen #actions Button:hover { background: $primary; color: $background; }
+    StepScreen #actions #back, StepScreen #actions #next { min-width: 8; background: $panel; }
+    StepScreen #actions #next { color: $primary; text-style: bold; }
+    StepScreen #actions #back:focus, StepScreen #actions #next:focus,
+    StepScreen #actions #back:hover, StepScreen #actions #next:hover {
+        background: $primary; color: $background; text-style: bold; background-tint: transparent;
+    }
     StepScreen.-narrow #frame { layout: vertical; }
     StepScreen.-narrow #page { padding: 0; }
     StepScreen.-narrow Rail { width: 100%; height: 1; padding: 0 1; }
@@ -132,7 +137,7 @@ class StepScreen(Screen[None]):
                         yield Static(id="note")
                         yield Button(self._next_words(), id="next", variant="primary", compact=True)
         yield HelpPanel()
-        yield Footer(compact=True)
+        yield Footer()
 
     def _next_words(self) -> str:
         following = step_after(self.step)
@@ -143,6 +148,14 @@ class StepScreen(Screen[None]):
 
     def on_screen_resume(self) -> None:
         self.refresh_frame()
+
+    def on_resize(self) -> None:
+        self.query_one(Footer).compact = self.narrow
+
+    @property
+    def narrow(self) -> bool:
+        """Whether things stand under each other, the rail in one line."""
+        return self.size.width < WIDE
 
     def watch_status(self) -> None:
         self.refresh_frame()
