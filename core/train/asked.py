@@ -47,7 +47,7 @@ class Asked:
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         """SIGTERM (a host that takes its machine back) and SIGINT ask for the end; SIGHUP is for screens."""
-        wanted = {
+        wanted: dict[int, Any] = {
             signal.SIGTERM: self._on_signal,
             signal.SIGINT: self._on_signal,
             signal.SIGHUP: signal.SIG_IGN,

@@ -51,6 +51,8 @@ def load(spec: RunSpec, folder: Path, device: Device) -> Any:
         ) from error
     if spec.method == "full":
         return model
+    if spec.method == "qlora" and device.kind == "cpu":
+        keep_unpacked(model)
     return with_adapters(model, spec, device)
 
 
@@ -72,6 +74,19 @@ def four_bits(device: Device) -> Any:
         bnb_4bit_compute_dtype=device.dtype,
         bnb_4bit_quant_storage="uint8",
     )
+
+
+def keep_unpacked(model: Any) -> None:
+    """Keeps bitsandbytes from repacking four-bit weights when they are evaluated on a CPU with bf16.
+
+    Its packed form is for inference: it rounds the scales, needs widths that 32 divides, and the training
+    that goes on after the evaluation would get it too.
+    """
+    from bitsandbytes.nn import Linear4bit
+
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
 
 
 def with_adapters(model: Any, spec: RunSpec, device: Device) -> Any:

@@ -51,7 +51,7 @@ def arguments(spec: RunSpec, run: RunFolder, device: Device, steps: int) -> SFTC
         num_train_epochs=spec.epochs or 1.0,
         learning_rate=spec.learning_rate or 2e-5,
         lr_scheduler_type=_schedule(spec),
-        warmup_steps=math.ceil(spec.warmup * steps),
+        warmup_steps=warmup_steps(spec, steps),
         optim=OPTIMIZERS.get(spec.optimizer, "adamw_torch_fused"),
         weight_decay=spec.weight_decay,
         max_grad_norm=spec.clip,
@@ -70,6 +70,12 @@ def arguments(spec: RunSpec, run: RunFolder, device: Device, steps: int) -> SFTC
         dataloader_pin_memory=device.kind == "cuda",
         disable_tqdm=True,
     )
+
+
+def warmup_steps(spec: RunSpec, steps: int) -> int:
+    """A warm-up of one step would be a first step at rate 0 and nothing else, so that is none."""
+    asked = math.ceil(spec.warmup * steps)
+    return asked if asked > 1 else 0
 
 
 def _schedule(spec: RunSpec) -> str:
@@ -123,18 +129,19 @@ class Tuner(SFTTrainer):
     ) -> dict[str, float]:
         """{"eval_loss", "eval_tokens"}: nats a learned token over the held-out rows.
 
-        Empty when `on_evaluating(done, total)` in batches said to leave. Only losses are kept, no logits.
+        Empty when `on_evaluating(done, total)`, in rows, said to leave. Only losses are kept, no logits.
         """
         import torch
 
         loader = self.get_eval_dataloader(eval_dataset)
         was_training = self.model.training
         self.model.eval()
+        rows = self.num_examples(loader)
         total, tokens, metrics = 0.0, 0, {}
         whole = True
         with torch.no_grad(), self._device.autocast():
-            for done, batch in enumerate(loader):
-                whole = self._on_evaluating(done, len(loader))
+            for place, batch in enumerate(loader):
+                whole = self._on_evaluating(place * self.args.per_device_eval_batch_size, rows)
                 if not whole:
                     break
                 batch = self._prepare_inputs(batch)

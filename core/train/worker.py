@@ -98,7 +98,7 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
     from transformers import set_seed
 
     from core.data.rows import build
-    from core.data.templates import apply
+    from core.data.templates import apply, generation_eos_ids
     from core.data.tokenizer import load_tokenizer
 
     where = device.choose(spec)
@@ -106,13 +106,14 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
     # the model's files, its tokenizer, and the rows as tokens
     folder = download.fetch(spec.model, spec.revision, stage)
     tokenizer = load_tokenizer(str(folder), None)
-    stage("tokenise", 0, None, "rows")
-    built = build(spec, tokenizer, lambda name, done, total: stage("tokenise", done, total, "rows", name))
+    stage("tokenise", note="reading the data")
+    built = build(spec, tokenizer, lambda _, done, total: stage("tokenise", done, total, "rows"))
     for finding in built.findings:
         log.write(as_event(finding))
     ready.refuse_nothing_learned(built.train)
-    apply(built.template, tokenizer)
-    end_ids = list(built.template.end_ids)
+    end_ids = generation_eos_ids(built.template, tokenizer)
+    if built.template:  # plain text has none
+        apply(built.template, tokenizer)
 
     # the model itself
     from core.train import model as models
@@ -201,7 +202,7 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
             "trained_parameters": models.trained_parameters(tuner.model),
             "device": torch.cuda.get_device_name() if where.kind == "cuda" else "cpu",
             "precision": where.precision,
-            "template": built.template.name,
+            "template": built.template.name if built.template else None,
             "end_ids": end_ids,
             "seed": spec.seed,
             "versions": versions,
