@@ -73,7 +73,7 @@ def run(style: str, colour: str, left: float, top: float, clip: str, text: str) 
             words[-1] = (word + character, start)
         x += step
     if any(filled):
-        yield f'<path fill="{colour}" d="{"".join(filled)}"/>'
+        yield f'<path shape-rendering="crispEdges" fill="{colour}" d="{"".join(filled)}"/>'
     if any(stroked):
         yield f'<path fill="none" stroke="{colour}" stroke-width="1.5" d="{"".join(stroked)}"/>'
     for word, start in words:

@@ -18,7 +18,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import RichLog, Static
 
-from tui.run_watch import LogTail, RunWatch
+from tui.run_watch import LogTail, RunWatch, question
 from tui.widgets import chart, gpu_panel, host_panel, run_numbers
 from tui.widgets.ask import Ask
 from tui.widgets.picture import Picture
@@ -268,7 +268,7 @@ class TrainScreen(StepScreen):
             if one.step != step:
                 parts.append((f"step {one.step:,}\n", "bold $primary"))
                 step = one.step
-            parts.append((f"› {' '.join(one.prompt.split())}\n", SOFT))
+            parts.append((f"› {question(one.prompt)}\n", SOFT))
             parts.append((f"{one.text.strip()}\n", "$foreground"))
         nothing = "What it answers is asked at each look at the held-out rows."
         text = Content.assemble(*parts) if parts else Content.styled(nothing, SOFT)

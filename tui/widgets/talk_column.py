@@ -1,0 +1,98 @@
+"""One side of a chat: its conversation so far, and the answer that is being streamed into it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+if TYPE_CHECKING:
+    from core.chat.talk import Done
+
+ENDS = {"end": "ended by itself", "asked": "stopped"}
+SOFT = "$foreground 60%"
+
+
+class Answer(Static):
+    """An answer as plain text: what a tuned model says is shown to the letter, not interpreted.
+
+    Pieces are gathered and drawn together by `flush`, which the screen's timer calls.
+    """
+
+    DEFAULT_CSS = "Answer { height: auto; margin: 0 0 1 0; }"
+
+    def __init__(self) -> None:
+        super().__init__(Content("…"), markup=False)
+        self.text = ""
+        self._drawn = ""
+
+    def add(self, piece: str) -> None:
+        self.text += piece
+
+    def flush(self) -> None:
+        if self.text != self._drawn:
+            self._drawn = self.text
+            self.update(Content(self.text))
+
+    def finish(self, done: Done, notes: list[str], most: int) -> None:
+        """The whole answer with what it took, and whether it ended by itself. `most`: tokens it might have."""
+        self.text = done.answer
+        speed = f", {done.tokens / done.seconds:,.0f} a second" if done.seconds > 0 else ""
+        took = f"{done.tokens:,} tokens in {done.seconds:.1f} s{speed}"
+        if done.stopped == "length":
+            full = "the most tokens" if done.tokens >= most else "the end of the model's context"
+            how = (f"  cut off at {full}, it did not end: {took}", "$warning")
+        else:
+            how = (f"  {ENDS[done.stopped]}: {took}", SOFT)
+        parts: list[str | tuple[str, str]] = [done.answer.strip() or "(nothing)", "\n", how]
+        parts += [(f"\n  {note}", "$warning") for note in notes]
+        self.update(Content.assemble(*parts))
+
+    def fail(self, line: str) -> None:
+        said = f"{self.text}\n" if self.text else ""
+        self.update(Content.assemble(said, (line, "$error")))
+
+
+class TalkColumn(VerticalScroll):
+    """Keeps the messages as the model is asked them; stays at its end while one does not scroll up."""
+
+    DEFAULT_CSS = """
+    TalkColumn {
+        width: 1fr; height: 1fr; padding: 0 1; border: round $border-blurred; border-title-color: $text-muted;
+        border-subtitle-color: $text-muted;
+    }
+    TalkColumn:focus { border: round $border; }
+    TalkColumn .question { color: $primary; text-style: bold; }
+    TalkColumn .failed { color: $error; }
+    """
+
+    def __init__(self, title: str, *, id: str) -> None:
+        super().__init__(id=id)
+        self.border_title = title
+        self.messages: list[dict[str, str]] = []
+        """user and assistant turns; the system prompt is put before them when asking."""
+
+    def on_mount(self) -> None:
+        self.anchor()
+
+    async def ask(self, question: str) -> Answer:
+        """Shows a question, and where its answer will come."""
+        self.messages.append({"role": "user", "content": question})
+        answer = Answer()
+        await self.mount(Static(question, classes="question", markup=False), answer)
+        self.anchor()
+        return answer
+
+    def answered(self, text: str) -> None:
+        self.messages.append({"role": "assistant", "content": text})
+
+    def unanswered(self) -> None:
+        """The last question got no answer: it is not asked again with the next one."""
+        if self.messages and self.messages[-1]["role"] == "user":
+            self.messages.pop()
+
+    async def clear(self) -> None:
+        self.messages.clear()
+        await self.remove_children()
