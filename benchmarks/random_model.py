@@ -1,4 +1,4 @@
-"""Writes a model folder of a real architecture with random weights: `python -m benchmarks.random_model SHAPE OUT`.
+"""Writes a folder with a real architecture and random weights: `python -m benchmarks.random_model SHAPE OUT`.
 
 Speed and memory do not care what the weights say, so a box without network can measure a shape of
 eight billion parameters. The tokenizer is the one given (default: the bundled demo model's).
