@@ -1,5 +1,6 @@
 """The application: which screen is shown, the keys that work everywhere, and the palette."""
 
+import sys
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
@@ -10,7 +11,7 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from tui import theme
+from tui import terminal, theme
 from tui.journey import NAMES, STEPS, Journey, step_after, step_before
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class FinetuiApp(App[None]):
         """`runs_dir` and `home` default to the user's own; `attach` is a run folder to open at once."""
         super().__init__()
         self._runs_dir = runs_dir
-        self._attach = attach
+        self._first_run = attach
         self.journey = Journey(home)
         self.register_theme(theme.DARK)
         self.register_theme(theme.LIGHT)
@@ -61,17 +62,21 @@ class FinetuiApp(App[None]):
         return self._screen("runs")
 
     def on_mount(self) -> None:
-        if self._attach is not None:
+        if not self.is_headless:
+            terminal.guard(self.exit)
+        if self._first_run is not None:
             from core.runs.folder import RunFolder
 
-            self.open_run(RunFolder(self._attach))
+            self.open_run(RunFolder(self._first_run))
 
     # -- where to go
 
     @staticmethod
     def _screen(step: str, *given: object) -> Screen[None]:
         """The screen of a step, imported only now: `tui.screens.data.DataScreen` for "data"."""
-        return getattr(import_module(f"tui.screens.{step}"), f"{step.capitalize()}Screen")(*given)
+        module = import_module(f"tui.screens.{step}")
+        screen: type[Screen[None]] = getattr(module, f"{step.capitalize()}Screen")
+        return screen(*given)
 
     def goto(self, step: str) -> None:
         """Open a step over home, in place of whatever lay there; "runs" is home itself."""
@@ -164,6 +169,22 @@ class FinetuiApp(App[None]):
         other = theme.LIGHT.name if self.theme == theme.DARK.name else theme.DARK.name
         yield SystemCommand("Light or dark", "Change the colours", lambda: setattr(self, "theme", other))
         yield SystemCommand("Quit", "Leave finetui; runs go on", self.action_quit)
+
+    async def action_quit(self) -> None:
+        """Leave, with a word on how to come back where the screen has one."""
+        leave = getattr(self.screen, "action_leave", self.exit)
+        leave()
+
+    def _fatal_error(self) -> None:
+        """An error of ours: the traceback goes to the log, and one line to the person."""
+        error = sys.exc_info()[1]
+        if self.is_headless or not isinstance(error, Exception):
+            super()._fatal_error()
+            return
+        from core.cli.app import unexpected
+
+        self._exit_renderables.append(f"finetui: {unexpected(error).line()}")
+        self._close_messages_no_wait()
 
     def on_resize(self, event: events.Resize) -> None:
         from tui.widgets.too_small import TooSmall, fits

@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
             return _refuse(_usage(error, words), as_json)
         if type(error).__name__ == "Abort":  # a question that was answered with Ctrl-C or Ctrl-D
             return 130
-        return _refuse(_unexpected(error), as_json)
+        return _refuse(unexpected(error), as_json)
 
 
 def _refuse(error: UserError, as_json: bool) -> int:
@@ -89,7 +89,7 @@ def _usage(error: Any, words: list[str]) -> UserError:
     return UserError(f"{path} was called wrongly", what, f"{path} --help shows how")
 
 
-def _unexpected(error: Exception) -> UserError:
+def unexpected(error: Exception) -> UserError:
     """An error of ours: its traceback goes to the log, whose name goes to the user."""
     from core.runs.folder import home
 

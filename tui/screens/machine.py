@@ -38,11 +38,10 @@ class MachineScreen(StepScreen):
     MachineScreen #left { width: 1fr; height: auto; }
     MachineScreen #gpus { height: auto; border: none; background: $background; padding: 0; }
     MachineScreen #gpus > .option-list--option { padding: 0 1; }
-    MachineScreen #no-gpu { padding: 0 1; }
     MachineScreen #facts { width: 46; height: auto; padding: 0 0 0 3; }
-    MachineScreen #findings { height: auto; margin-top: 1; padding: 0 1; }
+    MachineScreen #findings { height: auto; margin-top: 1; }
     MachineScreen.-narrow #both { layout: vertical; }
-    MachineScreen.-narrow #facts { width: 100%; padding: 1 1 0 1; }
+    MachineScreen.-narrow #facts { width: 100%; padding: 1 0 0 0; }
     MachineScreen #gpus.-none, MachineScreen #no-gpu.-none { display: none; }
     """
 

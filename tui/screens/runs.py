@@ -38,6 +38,7 @@ class RunsScreen(StepScreen):
         Binding("r", "resume", "resume", tooltip="Go on from the last checkpoint", id="runs.resume"),
         Binding("c", "chat", "chat", tooltip="Talk to what the run made", id="runs.chat"),
         Binding("d", "delete", "delete", tooltip="Delete the run and all that it made", id="runs.delete"),
+        Binding("q", "leave", "quit", tooltip="Leave; runs go on", id="runs.leave"),
         Binding("D", "demo", "demo", key_display="D", tooltip=DEMO, id="runs.demo"),
     ]
 
@@ -157,6 +158,15 @@ class RunsScreen(StepScreen):
         return action != "back" or self.help_is_open
 
     # -- actions
+
+    def action_leave(self) -> None:
+        live = [
+            row
+            for row in self.query_one(RunTable).shown.values()
+            if not isinstance(row, Journey) and row.live
+        ]
+        going = f"{live[0].name} goes on" if len(live) == 1 else f"{len(live)} runs go on"
+        self.app.exit(message=f"{going}; come back with: finetui" if live else None)
 
     def action_new(self) -> None:
         def begin(sure: bool | None = True) -> None:

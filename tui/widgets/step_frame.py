@@ -51,11 +51,12 @@ class StepScreen(Screen[None]):
     """One step of the journey. See the module's docstring for what a step sets."""
 
     step: ClassVar[str] = ""
-    title = ""  # type: ignore[assignment]  # a class attribute here, one line over the body
+    title = ""  # a class attribute here, one line over the body
     next_label: ClassVar[str] = ""
-    AUTO_FOCUS = "#next"
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (WIDE, "-wide")]
-    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-short"), (34, "-tall")]
+    AUTO_FOCUS: ClassVar[str | None] = "#next"
+    # textual declares these as instance variables, so they cannot be ClassVar here
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]  # noqa: RUF012
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+n", "next", "next", tooltip="Go on to the next step", id="step.next", show=False),
@@ -67,6 +68,10 @@ class StepScreen(Screen[None]):
             tooltip="Back; nothing is lost",
             id="step.back",
         ),
+        Binding("up", "scroll(-1)", show=False),
+        Binding("down", "scroll(1)", show=False),
+        Binding("pageup", "scroll(-10)", show=False),
+        Binding("pagedown", "scroll(10)", show=False),
     ]
 
     DEFAULT_CSS = """
@@ -198,6 +203,15 @@ class StepScreen(Screen[None]):
         elif event.button.id == "back":
             event.stop()
             self.app.previous_step()
+
+    def action_scroll(self, rows: int) -> None:
+        """Move the body under a focus that does not use the key itself."""
+        self.query_one("#body").scroll_relative(y=rows, animate=False)
+
+    def action_leave(self) -> None:
+        """Leave finetui from here."""
+        kept = self.step in STEPS and self.journey.has_draft()
+        self.app.exit(message="Your choices are kept: finetui offers to go on with them." if kept else None)
 
     # -- help
 
