@@ -126,10 +126,17 @@ def end_tokens(tokenizer: Any) -> tuple[str, ...]:
 
 
 def _openers(pieces: list[str], turns: list[int], roles: tuple[str, ...], ends: tuple[str, ...]) -> set[str]:
-    """Special tokens that open a user's turn: they follow an answer, but do not end it."""
-    first = next((piece for piece, turn in zip(pieces, turns, strict=False) if roles[turn] == "user"), "")
-    last = roles[-1] == "assistant" and _first_token(pieces[-1], ends)
-    return {token for token in ends if token in first and token != last}
+    """Special tokens that open a user's turn: they follow an answer, but do not end it.
+
+    One that also follows the user's own words, or the last answer, ends turns in general.
+    """
+    first = turns.index(roles.index("user")) if "user" in roles and roles.index("user") in turns else None
+    if first is None:
+        return set()
+    closing = {_first_token(pieces[first + 1], ends)}
+    if roles[-1] == "assistant":
+        closing.add(_first_token(pieces[-1], ends))
+    return {token for token in ends if token in pieces[first]} - closing
 
 
 def _first_token(text: str, ends: tuple[str, ...]) -> str | None:

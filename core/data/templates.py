@@ -169,11 +169,9 @@ def _checked(
         raise UserError(f"{label} begins a text twice", f"it writes {bos}{bos}", "remove one of them")
     end = skeleton.slots[-1].end_token
     if end is None:
-        raise UserError(
-            f"{label} never ends an answer",
-            f"this tokenizer has no single token for {skeleton.pieces[-1]!r}, which follows the words",
-            f"choose --template {_fitting(tokenizer)[0]}",
-        )
+        after = skeleton.pieces[-1].strip()
+        why = f"{after!r} is no single token of this tokenizer" if after else "nothing follows the words"
+        raise UserError(f"{label} never ends an answer", why, f"choose --template {_fitting(tokenizer)[0]}")
     ids = (tokenizer.convert_tokens_to_ids(end), tokenizer.eos_token_id)
     end_ids = tuple(dict.fromkeys(one for one in ids if one is not None))
     return Template(name, origin, source, end, end_ids, why, _takes_system(source, tokenizer), warning)

@@ -1,11 +1,13 @@
 """Loads a model's tokenizer, with a padding token that is not the end of a text where there is a choice."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
+from core.models.hub import TIMEOUT, cached_folder, explain
+from core.models.shape import has_tokenizer
 
-FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
 PADS = ("<|pad|>", "<pad>", "[PAD]", "<|padding|>", "<|finetune_right_pad_id|>", "<|endoftext|>")
 
 
@@ -17,23 +19,26 @@ def load_tokenizer(model: str, revision: str | None = None) -> Any:
     from transformers import AutoTokenizer, logging
 
     folder = Path(model).expanduser()
-    local = folder.is_dir()
-    if local and not any((folder / name).is_file() for name in FILES):
+    if folder.is_dir():
+        files = [path.name for path in folder.iterdir()]
+    elif model.startswith((".", "/", "~")) or model.count("/") > 1:
+        raise UserError(f"{model} is not there", "no such folder", "check the path")
+    else:
+        cached, files = _ask_hub(model, revision)
+        folder = cached or folder
+    if not has_tokenizer(files):
         raise UserError(
             f"{model} has no tokenizer",
-            f"none of {', '.join(FILES[:3])} lies in the folder",
-            "give a complete model folder, or copy the tokenizer of its base model into it",
+            "it holds no tokenizer.json, tokenizer.model or vocab.json",
+            "give a complete model, or copy the tokenizer of its base model into the folder",
         )
-    if not local and (model.startswith((".", "/", "~")) or model.count("/") > 1):
-        raise UserError(f"{model} is not there", "no such folder", "check the path")
     before = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder) if local else model, revision=revision)
-    except ImportError as error:
-        raise UserError(f"the tokenizer of {model} needs a package", _first(error), "install it") from None
+        place = str(folder) if folder.is_dir() else model
+        tokenizer = AutoTokenizer.from_pretrained(place, revision=revision)
     except Exception as error:  # the library raises many kinds, down to KeyError, for a broken file
-        raise _not_loaded(model, local, error) from None
+        raise _not_loaded(model, error) from error
     finally:
         logging.set_verbosity(before)
     if not tokenizer.is_fast:
@@ -42,51 +47,62 @@ def load_tokenizer(model: str, revision: str | None = None) -> Any:
             "without it there is no telling which token holds which words",
             "use a model that has a tokenizer.json",
         )
-    tokenizer.pad_token = pad_token(tokenizer)
+    tokenizer.pad_token = pad_token(tokenizer, _vocabulary(folder))
     return tokenizer
 
 
-def pad_token(tokenizer: Any) -> str | None:
+def pad_token(tokenizer: Any, vocabulary: int | None = None) -> str | None:
     """The token for filling up: its own, one of an unused name, the unknown token, and only then the end's.
 
+    `vocabulary`: rows of the model's embeddings, if known; a token beyond them cannot be fed to the model.
     Whoever batches must mask by length, not by this token.
     """
-    own, end = tokenizer.pad_token, tokenizer.eos_token
-    added = tokenizer.get_added_vocab()
-    # a pad token that is not in the vocabulary would need a new row of the embeddings
-    if own and own != end and tokenizer.convert_tokens_to_ids(own) < tokenizer.vocab_size + len(added):
-        return str(own)
-    unused = next((text for text in PADS if text in added and text != end), None)
-    unknown = tokenizer.unk_token if tokenizer.unk_token != end else None
-    return unused or unknown or end
+    end, added = tokenizer.eos_token, tokenizer.get_added_vocab()
+
+    def usable(text: str | None) -> bool:
+        if not text or text == end:
+            return False
+        one = tokenizer.convert_tokens_to_ids(text)
+        return one is not None and (vocabulary is None or one < vocabulary)
+
+    unused = [text for text in PADS if text in added]
+    return next((text for text in (tokenizer.pad_token, *unused, tokenizer.unk_token) if usable(text)), end)
 
 
-def _not_loaded(model: str, local: bool, error: Exception) -> UserError:
-    said = str(error)
-    if local and ("sentencepiece" in said.lower() or "tiktoken" in said.lower()):
+def _vocabulary(folder: Path) -> int | None:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return int(config.get("vocab_size") or config["text_config"]["vocab_size"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _ask_hub(model: str, revision: str | None) -> tuple[Path | None, list[str]]:
+    """Its folder in the cache if the Hub does not answer, and its files' names.
+
+    Asked once and briefly: without a network the library's own tries take most of a minute.
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        info = HfApi().model_info(model, revision=revision, timeout=TIMEOUT)
+    except Exception as error:
+        cached = cached_folder(model, revision)
+        if cached is None:
+            raise explain(error, model) from error
+        return cached, [path.name for path in cached.iterdir()]
+    return None, [file.rfilename for file in info.siblings or []]
+
+
+def _not_loaded(model: str, error: Exception) -> UserError:
+    said = str(error).lower()
+    if "sentencepiece" in said or "tiktoken" in said:
         return UserError(
             f"the tokenizer of {model} needs the package sentencepiece",
             "it has a tokenizer.model but no tokenizer.json",
-            "pip install sentencepiece",
+            "run pip install sentencepiece",
         )
-    if local:
-        return UserError(
-            f"the tokenizer of {model} cannot be loaded", _first(error), "check the files in the folder"
-        )
-    if "gated" in said.lower():
-        return UserError(
-            f"{model} is gated",
-            "its owner lets in those who accepted the licence",
-            f"accept it at https://huggingface.co/{model} and log in with hf auth login",
-        )
-    if "not a valid model identifier" in said or "404" in said:
-        return UserError(
-            f"{model} is not there", "no such folder, and no such model on the Hub", "check the name"
-        )
-    return UserError(
-        f"the tokenizer of {model} cannot be fetched", _first(error), "check the name and the network", code=1
-    )
-
-
-def _first(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    if Path(model).expanduser().is_dir():
+        first = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        return UserError(f"the tokenizer of {model} cannot be loaded", first, "check the files in the folder")
+    return explain(error, model)
