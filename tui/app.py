@@ -1,7 +1,7 @@
 """The application: which screen is shown, the keys that work everywhere, and the palette."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -75,7 +75,7 @@ class FinetuiApp(App[None]):
     def _screen(step: str, *given: object) -> Screen[None]:
         """The screen of a step, imported only now: `tui.screens.data.DataScreen` for "data"."""
         module = import_module(f"tui.screens.{step}")
-        screen: type[Screen[None]] = getattr(module, f"{step.capitalize()}Screen")
+        screen: Callable[..., Screen[None]] = getattr(module, f"{step.capitalize()}Screen")
         return screen(*given)
 
     def goto(self, step: str) -> None:

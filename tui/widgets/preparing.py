@@ -12,7 +12,7 @@ from textual.widgets import Footer, Static
 from tui.widgets.progress_line import ProgressLine
 
 if TYPE_CHECKING:
-    from core.runs.folder import RunFolder
+    from core.runs.folder import RunFolder  # noqa: F401  # in the quoted base class
     from tui.app import FinetuiApp
 
 
