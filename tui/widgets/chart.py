@@ -15,6 +15,12 @@ from itertools import pairwise
 from tui.widgets.braille import Canvas, polyline
 from tui.widgets.picture import Line
 
+MOST = 1e300
+"""What is beyond is treated as no number: sums with it would overflow."""
+
+GUTTER = 5
+"""Cells at the left for labels of up to four; the same for most runs, so that the chart does not jump."""
+
 LOG_FROM = 12.0
 """Highest over lowest loss from which the y axis is logarithmic: below it linear reads better."""
 
@@ -45,7 +51,7 @@ class Range:
             value = max(value, low)
             share = math.log(high / value) / math.log(high / low)
         else:
-            share = high / (high - low) - value / (high - low)  # high - value could overflow
+            share = (high - value) / (high - low)
         return round(min(max(share, 0.0), 1.0) * (dots - 1))
 
 
@@ -67,13 +73,13 @@ def draw(series: Series, width: int, height: int) -> list[Line]:
     rows = max(height - (2 if height >= 7 else 1 if height >= 4 else 0), 1)
     steps, losses, smoothed = in_order(series)
     end = x_end(steps, series.held, series.total)
-    wide = max(width - 6, 1) * 2
+    wide = max(width - GUTTER, 1) * 2
     columns = decimate(steps, losses, smoothed, end, wide)
     span = y_range(columns, [v for _, v in series.held if finite(v)])
     if span is None:
         return waiting(width, height)
     ticks = y_ticks(span, rows) if width >= 16 else []
-    gutter = max((len(label) for _, label in ticks), default=0) + (2 if ticks else 0)
+    gutter = max(GUTTER, *(len(label) + 1 for _, label in ticks)) if ticks else 0
     cells = width - gutter
     if cells * 2 != wide:
         columns = decimate(steps, losses, smoothed, end, cells * 2)
@@ -113,7 +119,7 @@ def in_order(series: Series) -> tuple[Sequence[int], Sequence[float | None], Seq
 
 
 def finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
+    return value is not None and -MOST < value < MOST
 
 
 def x_end(steps: Sequence[int], held: Sequence[tuple[int, float | None]], total: int | None) -> int:
@@ -142,8 +148,8 @@ def decimate(
         limit = -(-(x + 1) * end // (dots - 1)) if dots > 1 else end + 1
         stop = max(bisect_left(steps, limit, start), start + 1) if x < dots - 1 else n
         part = losses[start:stop]
-        good = [v for v in part if v is not None and math.isfinite(v)]
-        smooth = next((v for v in reversed(smoothed[start:stop]) if v is not None and math.isfinite(v)), None)
+        good = [v for v in part if v is not None and -MOST < v < MOST]
+        smooth = next((v for v in reversed(smoothed[start:stop]) if v is not None and -MOST < v < MOST), None)
         columns.append(
             Column(x, min(good, default=None), max(good, default=None), smooth, len(good) < len(part))
         )
@@ -163,10 +169,8 @@ def y_range(columns: Sequence[Column], held: Sequence[float | None]) -> Range | 
     low, high = min(core), max(core)
     if low > 0 and high / low >= LOG_FROM:
         return Range(low / 1.05, high * 1.05, log=True)
-    room = (high / 2 - low / 2) * 0.1 or abs(high) * 0.1 or 0.5
+    room = (high - low) * 0.05 or abs(high) * 0.1 or 0.5
     low, high = low - room if low <= 0 or low - room > 0 else 0.0, high + room
-    if not (math.isfinite(low) and math.isfinite(high) and high > low):
-        return Range(-1e308, 1e308, log=False)
     return Range(low, high, log=False)
 
 
@@ -186,7 +190,7 @@ def y_ticks(span: Range, rows: int) -> list[tuple[int, str]]:
         bases = (1, 2, 5) if last - first <= 3 else (1,)
         values = [b * 10.0**e for e in range(first, last + 1) for b in bases if abs(e) < 300]
     else:
-        step = nice((span.high / wanted - span.low / wanted) * 0.75)
+        step = nice((span.high - span.low) / wanted * 0.75)
         start = math.ceil(span.low / step)
         values = [(start + i) * step for i in range(wanted * 4)]
     values = [v for v in values if span.low <= v <= span.high] or [span.high]

@@ -37,7 +37,7 @@ class Answer(Static):
             self.update(Content(self.text))
 
     def finish(self, done: Done, notes: list[str], most: int) -> None:
-        """The whole answer with what it took, and whether it ended by itself. `most`: tokens it might have."""
+        """The whole answer with what it took, and whether it ended by itself. `most`: tokens it may have."""
         self.text = done.answer
         speed = f", {done.tokens / done.seconds:,.0f} a second" if done.seconds > 0 else ""
         took = f"{done.tokens:,} tokens in {done.seconds:.1f} s{speed}"
