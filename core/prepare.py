@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from core.errors import UserError
 from core.job import run_job, run_job_async
 from core.machine import Machine, look
 from core.models.shape import ModelShape, read_shape
-from core.plan.advise import Plan, advise
-from core.plan.resolve import resolve
 from core.spec import RunSpec
+
+if TYPE_CHECKING:
+    from core.plan.advise import Plan
 
 Progress = Callable[[str, int, "int | None"], None]
 """What is happening, how much of it is done, and of how much (None = nobody knows)."""
@@ -60,7 +62,7 @@ def prepare(spec: RunSpec, on_progress: Progress | None = None) -> Prepared:
     Raises UserError for what cannot be read or planned; findings that stop are left to the caller
     (`Prepared.refuse_if_stopped`), so that a screen can show them beside the rest.
     """
-    tell = on_progress or _silent
+    tell, spec = on_progress or _silent, anchored(spec)
     tell("machine", 0, None)
     machine = look()
     tell("model", 0, None)
@@ -71,13 +73,32 @@ def prepare(spec: RunSpec, on_progress: Progress | None = None) -> Prepared:
 
 async def prepare_async(spec: RunSpec, on_progress: Progress | None = None) -> Prepared:
     """As `prepare`, leaving the event loop free; cancelling ends the child that reads the data."""
-    tell = on_progress or _silent
+    tell, spec = on_progress or _silent, anchored(spec)
     tell("machine", 0, None)
     machine = await asyncio.to_thread(look)
     tell("model", 0, None)
     shape = await asyncio.to_thread(read_shape, spec.model, spec.revision)
     report = await run_job_async("core.data.inspect", inspect_request(spec), tell)
     return finish(spec, machine, shape, report)
+
+
+def anchored(spec: RunSpec) -> RunSpec:
+    """The spec with the paths of files here made absolute: the worker runs in another folder."""
+
+    def whole(path: str) -> str:
+        here = Path(path).expanduser()
+        return str(here.absolute()) if here.exists() else path
+
+    data = {"source": whole(spec.data.source)}
+    if isinstance(spec.data.eval, str):
+        data["eval"] = whole(spec.data.eval)
+    return spec.model_copy(
+        update={
+            "model": whole(spec.model),
+            "template": whole(spec.template) if Path(spec.template).suffix else spec.template,
+            "data": spec.data.model_copy(update=data),
+        }
+    )
 
 
 def inspect_request(spec: RunSpec, *, row: int = 0) -> dict[str, Any]:
@@ -101,6 +122,9 @@ def inspect_request(spec: RunSpec, *, row: int = 0) -> dict[str, Any]:
 
 def finish(spec: RunSpec, machine: Machine, shape: ModelShape, report: dict[str, Any]) -> Prepared:
     """Plan and resolve from what was already read (the wizard has it; nothing is read again)."""
+    from core.plan.advise import advise
+    from core.plan.resolve import resolve
+
     plan = advise(spec, machine, shape, report)
     return Prepared(resolve(spec, plan, shape, report), machine, shape, report, plan)
 

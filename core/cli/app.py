@@ -79,14 +79,14 @@ def _usage(error: Any, words: list[str]) -> UserError:
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "finetui"
     if not message or message.startswith("Usage:"):
-        return UserError("no command was given", "", "finetui --help lists them")
+        return UserError("no command was given", "", "see finetui --help")
     command = words[0] if words else ""
     if command and not command.startswith("-") and command not in COMMANDS:
         meant = nearest(command, COMMANDS)
-        todo = f"did you mean finetui {meant}?" if meant else "finetui --help lists them"
+        todo = f"did you mean finetui {meant}?" if meant else "see finetui --help"
         return UserError(f"finetui has no command {command}", "", todo)
-    what = message[0].lower() + message[1:]
-    return UserError(f"{path} was called wrongly", what, f"{path} --help shows how")
+    why = message[0].lower() + message[1:]
+    return UserError(f"{path} was called wrongly", why, f"see {path} --help")
 
 
 def unexpected(error: Exception) -> UserError:

@@ -114,9 +114,9 @@ class _Lines:
 
 def _stage(event: Stage) -> str:
     amount = ""
-    if event.unit == "bytes" and event.total:
+    if event.unit == "bytes" and event.total and event.done:
         amount = f" {event.done / 2**20:,.0f} of {event.total / 2**20:,.0f} MiB"
-    elif event.total:
+    elif event.total and event.total > 1 and event.done:
         amount = f" {event.done:,.0f} of {event.total:,.0f} {event.unit}".rstrip()
     note = f": {event.note}" if event.note else ""
-    return f"{event.name}{amount}{note}"
+    return f"{event.name} …{amount}{note}"

@@ -124,10 +124,7 @@ def _report(report: dict[str, Any]) -> str:
     facts = [
         ("format", f"{report['format']} ({percent(report['confidence'])} sure)"),
         ("rows", f"{report['rows']:,}: {report['train_rows']:,} train, {report['eval_rows']:,} held out"),
-        (
-            "columns",
-            ", ".join(f"{name} → {role or 'not used'}" for name, role in report["columns"].items()) or "none",
-        ),
+        ("columns", _columns(report["columns"])),
     ]
     template = report.get("template")
     if template:
@@ -153,6 +150,13 @@ def _report(report: dict[str, Any]) -> str:
     if report["findings"]:
         text += "\n\n" + show.findings(report["findings"])
     return text
+
+
+def _columns(columns: dict[str, str | None]) -> str:
+    used = [f"{name} → {role}" for name, role in columns.items() if role]
+    unused = [name for name, role in columns.items() if not role]
+    names = ", ".join(unused[:4]) + (f" and {len(unused) - 4} more" if len(unused) > 4 else "")
+    return "; ".join(filter(None, [", ".join(used), f"not used: {names}" if unused else ""])) or "none"
 
 
 def _example(example: dict[str, Any]) -> str:
@@ -222,7 +226,7 @@ def _plan(made: Plan) -> str:
     head = ["  method", "", "memory", "batch", "length", "tokens/s", "time", "cost"]
     card = made.card
     where = f"{card['name']}, {gib(card.get('memory_total') or card.get('bytes'))}" if card else "the CPU"
-    text = f"{show.paint('for', 'dim')} {where}\n\n{show.table([row(one) for one in made.methods], head, (2, 3, 4, 5, 6, 7))}"
-    text += f"\n\n{made.reason}"
+    methods = show.table([row(one) for one in made.methods], head, right=(2, 3, 4, 5, 6, 7))
+    text = f"{show.paint('for', 'dim')} {where}\n\n{methods}\n\n{made.reason}"
     found = [asdict(one) for one in made.findings]
     return f"{text}\n\n{show.findings(found)}" if found else text

@@ -136,7 +136,7 @@ def _target(run: str | None, model: str | None, runs: Path | None) -> tuple[Path
 
     if (run is None) == (model is None):
         raise UserError(
-            "nobody to talk to", "name a run or a model, one of them", "finetui runs lists the runs"
+            "nobody to talk to", "name a run or a model, one of them", "see finetui runs"
         )
     if run is None:
         return None, model
