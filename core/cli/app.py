@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from core.cli import life, look, show, talk
+from core.cli import life, look, planning, show, talk
 from core.errors import UserError, nearest
 
 app = typer.Typer(
@@ -25,7 +25,7 @@ COMMANDS = {
     "demo": talk.demo,
     "doctor": look.doctor,
     "data": look.data,
-    "plan": look.plan,
+    "plan": planning.plan,
     "train": life.train,
     "runs": life.runs,
     "attach": life.attach,

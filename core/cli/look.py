@@ -1,4 +1,4 @@
-"""The commands that look before a run: doctor, data, plan."""
+"""The commands that look before a run: doctor and data."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from core.errors import UserError
 
 if TYPE_CHECKING:
     from core.machine import Machine
-    from core.plan.advise import MethodPlan, Plan
 
-GIB = 2**30
 SHOWN_CHARACTERS = 60
 
 
@@ -174,59 +172,3 @@ def _example(example: dict[str, Any]) -> str:
         f"row {example['row']} as the model learns it ({'coloured' if coloured else '⟦ ⟧'}):", "dim"
     )
     return f"{head}\n{''.join(parts)}"
-
-
-def plan(
-    file: options.SpecFile = None,
-    model: options.Model = None,
-    source: options.Data = None,
-    method: options.Method = None,
-    changes: options.Set = None,
-    vram: Annotated[
-        float | None, typer.Option(metavar="GIB", help="Plan for a card with this much memory.")
-    ] = None,
-    card: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Plan for this card, such as 4090.")
-    ] = None,
-    as_json: options.Json = False,
-) -> None:
-    """What each method needs, how long it takes, and which is recommended (exit code 1 if none fits)."""
-    from core.cli.planning import plan_for
-
-    spec = options.spec_of(file, model, source or (None if file else "none"), method, changes)
-    tell, wipe = show.progress(not as_json)
-    try:
-        made = plan_for(spec, vram=vram, card=card, on_progress=tell)
-    finally:
-        wipe()
-    if as_json:
-        show.answer(made.to_dict())
-    else:
-        show.say(_plan(made))
-    chosen = [one for one in made.methods if spec.method in ("auto", one.method)]
-    if not any(one.fits for one in chosen) or any(one.severity == "stop" for one in made.findings):
-        raise typer.Exit(1)
-
-
-def _plan(made: Plan) -> str:
-    from core.numbers import count, duration, gib, money
-
-    def row(one: MethodPlan) -> list[str]:
-        return [
-            ("→ " if one.method == made.recommended else "  ") + one.method,
-            "fits" if one.fits else "does not fit",
-            gib(one.bytes.total),
-            f"{one.batch} x {one.accumulate}",
-            f"{one.length:,}",
-            count(one.tokens_per_second) if one.tokens_per_second else "?",
-            duration(one.seconds),
-            money(one.cost) if one.cost is not None else "",
-        ]
-
-    head = ["  method", "", "memory", "batch", "length", "tokens/s", "time", "cost"]
-    card = made.card
-    where = f"{card['name']}, {gib(card.get('memory_total') or card.get('bytes'))}" if card else "the CPU"
-    methods = show.table([row(one) for one in made.methods], head, right=(2, 3, 4, 5, 6, 7))
-    text = f"{show.paint('for', 'dim')} {where}\n\n{methods}\n\n{made.reason}"
-    found = [asdict(one) for one in made.findings]
-    return f"{text}\n\n{show.findings(found)}" if found else text

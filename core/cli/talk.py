@@ -135,9 +135,7 @@ def _target(run: str | None, model: str | None, runs: Path | None) -> tuple[Path
     from core.runs.folder import find, runs_dir
 
     if (run is None) == (model is None):
-        raise UserError(
-            "nobody to talk to", "name a run or a model, one of them", "see finetui runs"
-        )
+        raise UserError("nobody to talk to", "name a run or a model, one of them", "see finetui runs")
     if run is None:
         return None, model
     try:
