@@ -53,13 +53,18 @@ async def shape(journey: Journey) -> ModelShape:
 async def report(journey: Journey, on_progress: Progress, *, row: int = 0) -> dict[str, Any]:
     """What the data is, read with the chosen model's tokenizer and template; `row` is the example shown."""
     known = journey.report
-    if known is not None and (row == 0 or (known.get("example") or {}).get("row") == row):
+    if known is not None and (row == 0 or shown_row(known) == row):
         return known
     request = data_request(journey, row=row)
     found = await run_job_async("core.data.inspect", request, on_progress)
     if data_request(journey, row=row) == request:
         journey.report = found
     return found
+
+
+def shown_row(found: dict[str, Any]) -> int:
+    """The row that the report's example shows, counted from 0 as it is asked for."""
+    return int((found.get("example") or {}).get("row") or 1) - 1
 
 
 def data_request(journey: Journey, *, row: int = 0) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 MESSAGE = {
-    "row": 0,
+    "row": 1,
     "text": "<|im_start|>user\nWhat is a rank?<|im_end|>\n<|im_start|>assistant\nThe size of an adapter.<|im_end|>",
     "tokens": [
         {"id": 1, "text": "<|im_start|>", "learned": False},
@@ -36,7 +36,7 @@ REPORT: dict[str, Any] = {
         {
             "severity": "warn",
             "code": "duplicates",
-            "message": "12 rows stand twice",
+            "message": "12 rows stand twice (rows 17, 44, 90 and 9 more)",
             "rows": [17, 44, 90],
             "todo": "take them out, or they weigh double",
         },

@@ -77,7 +77,12 @@ class DataScreen(StepScreen):
     def compose_step(self) -> Iterable[Widget]:
         with Horizontal(id="where"):
             yield Label("source")
-            yield SourceField(str(self._source() or ""), id="source")
+            yield SourceField(
+                str(self._source() or ""),
+                term="dataset",
+                placeholder="train.jsonl · a folder · https://… · owner/name on the Hub",
+                id="source",
+            )
         yield ProgressLine(id="progress")
         near = OptionList(id="near", compact=True)
         near.term = "dataset"  # type: ignore[attr-defined]

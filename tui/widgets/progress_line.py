@@ -12,13 +12,23 @@ from textual.widgets import Static
 from tui.numbers import count, duration
 
 BAR = 20
+STAGES = {
+    "read": "reading the data",
+    "tokenizer": "loading the tokenizer",
+    "tokenise": "counting tokens",
+    "machine": "looking at this machine",
+    "model": "reading the model's shape",
+    "data": "reading the data",
+}
+"""What a job's words for its stages mean to a person."""
+
 SHOWN_AFTER = 2.0
 """Seconds from which on the time taken is said; before that it would only flicker."""
 
 
 def progress_text(stage: str, done: int, total: int | None, seconds: float) -> Content:
     """`stage ━━━━━━╺━━━━━━━━━ 450 of 999 · 3 s`; without a total only what is done."""
-    pieces: list[tuple[str, str] | str] = [(f"{stage}  ", "$text-primary")]
+    pieces: list[tuple[str, str] | str] = [(f"{STAGES.get(stage, stage)}  ", "$text-primary")]
     if total:
         filled = round(min(done / total, 1.0) * BAR)
         pieces += [("━" * filled, "$primary"), ("━" * (BAR - filled), "$foreground 20%")]

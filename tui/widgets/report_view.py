@@ -60,24 +60,20 @@ def columns_line(columns: Mapping[str, str | None]) -> Content:
 
 
 def finding_lines(findings: Sequence[Mapping[str, Any]], width: int) -> Content:
-    """Every finding, worst first, wrapped by the widget: mark, message, rows, what to do."""
+    """Every finding, worst first, wrapped by the widget: mark, message, what to do."""
     if not findings:
         return Content.styled("✓ nothing wrong was found", "$text-success")
     order = list(MARKS)
     lines = []
     for finding in sorted(findings, key=lambda one: order.index(str(one.get("severity", "info")))):
         mark, colour = MARKS[str(finding.get("severity", "info"))]
-        rows = finding.get("rows") or ()
-        where = f" (rows {', '.join(str(row) for row in rows[:5])})" if rows else ""
         todo = str(finding.get("todo") or "")
         line = Content.assemble(
             (f"{mark} ", f"bold {colour}"),
             (str(finding.get("message", "")), colour if finding.get("severity") == "stop" else ""),
-            (where, "$foreground 60%"),
             (f" – {todo}" if todo else "", "$foreground 60%"),
         )
-        wrapped = line.fold(width) if width <= 4 else _hanging(line, width)
-        lines += wrapped
+        lines += line.fold(width) if width <= 4 else _hanging(line, width)
     return Content("\n").join(lines)
 
 

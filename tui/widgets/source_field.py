@@ -39,17 +39,17 @@ class SourceField(Input):
         Binding("down", "move(1)", "Down the list", show=False),
         Binding("up", "move(-1)", "Up the list", show=False),
     ]
-    term = "dataset"
 
-    def __init__(self, value: str, *, id: str | None = None) -> None:
+    def __init__(self, value: str, *, term: str, placeholder: str, id: str | None = None) -> None:
         super().__init__(
             value,
-            placeholder="train.jsonl · a folder · https://… · owner/name on the Hub",
+            placeholder=placeholder,
             suggester=PathSuggester(),
             select_on_focus=True,
             compact=True,
             id=id,
         )
+        self.term = term
 
     def action_move(self, by: int) -> None:
         self.post_message(self.Down(by))
