@@ -106,6 +106,7 @@ def _held() -> dict[str, str]:
         words: Any = process.info["cmdline"] or []
         if WORKER in words and len(words) > words.index(WORKER) + 1:
             run = RunFolder(Path(words[words.index(WORKER) + 1]))
+            let_leave(run)  # one that has ended still holds its memory for a moment
             if worker_lives(run):
                 held |= {gpu: run.name for gpu in worker_facts(run).get("gpus") or []}
     return held
