@@ -69,7 +69,7 @@ class RunTable(DataTable[Content | str]):
     @property
     def chosen(self) -> "RunRow | Journey | None":
         """The row under the cursor: a run, the draft, or nothing."""
-        if not self.is_valid_row_index(self.cursor_row):
+        if not self.columns or not self.is_valid_row_index(self.cursor_row):
             return None
         return self.shown.get(str(self.coordinate_to_cell_key(self.cursor_coordinate).row_key.value))
 
@@ -77,6 +77,8 @@ class RunTable(DataTable[Content | str]):
         """Put rows on the screen; the cursor stays on its run, and only cells that changed are drawn."""
         before = self.chosen
         self.shown = rows
+        if not self.columns:
+            return  # the width is not known yet; `on_resize` shows them
         wanted = {key: cells(row) for key, row in rows.items()}
         if list(wanted) != [str(key.value) for key in self.rows]:
             at = DRAFT if isinstance(before, Journey) else before.name if before is not None else ""
