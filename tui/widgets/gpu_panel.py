@@ -106,15 +106,14 @@ def one_line(gpu: Mapping[str, Any], width: int) -> Line:
     if why := dead(gpu):
         return [(index, "label"), (" ", ""), (f"does not answer: {why}", "bad")]
     use, memory = gpu.get("utilisation"), share(gpu, "memory_used", "memory_total")
-    return [
-        (index, "label"),
-        (" ", ""),
-        *gauge(use, 8, "bar"),
+    words: Line = [
         (f" {percent(use):>5}  ", ""),
         (memory_text(gpu), heat(memory, FULL, BRIM, usual="")),
         (f"  {watts(gpu.get('power'))} W  ", ""),
         (degrees(gpu), heat(gpu.get("temperature"), HOT, TOO_HOT, usual="")),
     ]
+    room = width - len(index) - 1 - sum(len(text) for text, _ in words)
+    return [(index, "label"), (" ", ""), *gauge(use, min(max(room, 3), 24), "bar"), *words]
 
 
 def clocks(gpu: Mapping[str, Any]) -> Line:
