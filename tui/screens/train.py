@@ -79,7 +79,7 @@ class TrainScreen(StepScreen):
     TrainScreen #findings { height: auto; max-height: 12; display: none; }
     TrainScreen #findings.-some { display: block; }
     TrainScreen #answers { height: 1fr; min-height: 4; }
-    TrainScreen #log { height: 9; background: $background; color: $text-muted; }
+    TrainScreen #log { height: 9; overflow-x: hidden; background: $background; color: $text-muted; }
     TrainScreen #numbers { height: 9; padding: 1 1 1 2; }
     TrainScreen.-short #log { display: none; }
     TrainScreen.-short #numbers { height: 3; padding: 0 2; }
@@ -89,7 +89,7 @@ class TrainScreen(StepScreen):
     TrainScreen.-narrow #now { min-height: 3; max-height: 5; }
     TrainScreen.-narrow #answers { display: none; height: 14; }
     TrainScreen.-narrow.-short #findings { display: none; }
-    TrainScreen.-show-log #log { display: block; height: 2fr; }
+    TrainScreen.-show-log #log { display: block; height: 2fr; overflow-x: auto; }
     TrainScreen.-narrow.-short.-show-log #right { display: none; }
     TrainScreen.-narrow.-show-answers #answers { display: block; height: 1fr; }
     TrainScreen.-narrow.-show-answers #left { display: none; }
@@ -203,7 +203,7 @@ class TrainScreen(StepScreen):
         history = self.known.history
         held = [(one.step, one.loss) for one in history.evals]
         if self._new("chart", (len(self._steps), history.step, len(held))):
-            series = chart.Series(self._steps, history.losses, history.smooth, held, history.steps_total)
+            series = chart.Series(self._steps, history.losses, held, history.steps_total)
             self.query_one("#chart", Picture).show(partial(chart.draw, series))
 
     def paint_machine(self) -> None:
@@ -215,7 +215,7 @@ class TrainScreen(StepScreen):
         if gpus:
             seen = [(when, look.gpus) for when, look in samples]
             panel.border_title = gpu_panel.title(gpus[0]) if len(gpus) == 1 else f"{len(gpus)} GPUs"
-            rows = 5 + min(len(gpus[0].get("processes") or [0]), 3) if len(gpus) == 1 else 6 * len(gpus)
+            rows = 5 + min(len(gpus[0].get("processes") or [0]), 3)
             panel.show(partial(gpu_panel.draw, seen))
         else:
             hosts = [(when, look.host) for when, look in samples]
@@ -226,10 +226,10 @@ class TrainScreen(StepScreen):
     def _size_machine(self, rows: int, gpus: int) -> None:
         """The panel's height: all it has to say where there is room, three rows or one a GPU where not."""
         narrow, short = self.has_class("-narrow"), self.has_class("-short")
-        if narrow and short:
-            rows = 3 if gpus <= 1 else min(gpus, 6)
-        elif gpus > 1:
-            rows = min(rows, max(self.size.height // 2 - 2, gpus))
+        if gpus > 1:
+            rows = gpu_panel.rows_for(gpus, 6 if narrow and short else self.size.height // 2 - 2)
+        elif narrow and short:
+            rows = 3 if gpus else 2
         self.query_one("#gpus").styles.height = rows + 2
 
     def paint_now(self) -> None:

@@ -7,16 +7,13 @@ A terminal cell holds 2 x 4 braille dots; 10,000 points at 80 x 24 take a few mi
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from tui.widgets.braille import Canvas, polyline
+from tui.widgets.columns import Column, decimate, finite, smooth, x_at
 from tui.widgets.picture import Line
-
-MOST = 1e300
-"""What is beyond is treated as no number: sums with it would overflow."""
 
 GUTTER = 5
 """Cells at the left for labels of up to four; the same for most runs, so that the chart does not jump."""
@@ -27,11 +24,10 @@ LOG_FROM = 12.0
 
 @dataclass(frozen=True)
 class Series:
-    """What is drawn. `steps` rises; a loss may be None or not finite, which is marked on the axis."""
+    """What is drawn. A loss that is None or not finite is marked on the axis."""
 
     steps: Sequence[int] = ()
     loss: Sequence[float | None] = ()
-    smoothed: Sequence[float | None] = ()
     held: Sequence[tuple[int, float | None]] = ()
     total: int | None = None
 
@@ -48,22 +44,11 @@ class Range:
         """Dot row of a value, 0 at the top; what lies outside is drawn on the edge."""
         low, high = self.low, self.high
         if self.log:
-            value = max(value, low)
-            share = math.log(high / value) / math.log(high / low)
+            top = math.log(high)
+            share = (top - math.log(max(value, low))) / (top - math.log(low))
         else:
             share = (high - value) / (high - low)
         return round(min(max(share, 0.0), 1.0) * (dots - 1))
-
-
-@dataclass(frozen=True)
-class Column:
-    """One dot column of train points: lowest, highest, last smoothed, and whether one was not finite."""
-
-    x: int
-    low: float | None
-    high: float | None
-    smooth: float | None
-    bad: bool
 
 
 def draw(series: Series, width: int, height: int) -> list[Line]:
@@ -71,10 +56,10 @@ def draw(series: Series, width: int, height: int) -> list[Line]:
     if width <= 0 or height <= 0:
         return []
     rows = max(height - (2 if height >= 7 else 1 if height >= 4 else 0), 1)
-    steps, losses, smoothed = in_order(series)
+    steps, losses = in_order(series)
     end = x_end(steps, series.held, series.total)
     wide = max(width - GUTTER, 1) * 2
-    columns = decimate(steps, losses, smoothed, end, wide)
+    columns = decimate(steps, losses, end, wide)
     span = y_range(columns, [v for _, v in series.held if finite(v)])
     if span is None:
         return waiting(width, height)
@@ -82,12 +67,12 @@ def draw(series: Series, width: int, height: int) -> list[Line]:
     gutter = max(GUTTER, *(len(label) + 1 for _, label in ticks)) if ticks else 0
     cells = width - gutter
     if cells * 2 != wide:
-        columns = decimate(steps, losses, smoothed, end, cells * 2)
+        columns = decimate(steps, losses, end, cells * 2)
 
     canvas = Canvas(cells, rows)
     scatter(canvas, columns, span)
-    points = [(c.x, span.at(c.smooth, rows * 4)) for c in columns if c.smooth is not None]
-    polyline(canvas, points, "smooth")
+    line = [(x, span.at(value, rows * 4)) for x, value in smooth(columns, cells * 2)]
+    polyline(canvas, line, "smooth")
     held = [
         (x_at(step, end, cells * 2), span.at(v, rows * 4))
         for step, v in sorted(series.held, key=lambda one: one[0])
@@ -107,19 +92,14 @@ def draw(series: Series, width: int, height: int) -> list[Line]:
     return lines
 
 
-def in_order(series: Series) -> tuple[Sequence[int], Sequence[float | None], Sequence[float | None]]:
-    """The three columns at one length, sorted by step only where they are not (bisection needs it)."""
+def in_order(series: Series) -> tuple[Sequence[int], Sequence[float | None]]:
+    """Steps and losses at one length, sorted by step only where they are not (bisection needs it)."""
     n = min(len(series.steps), len(series.loss))
     steps, losses = series.steps[:n], series.loss[:n]
-    smoothed: Sequence[float | None] = series.smoothed[:n] if len(series.smoothed) >= n else [None] * n
     if all(a <= b for a, b in pairwise(steps)):
-        return steps, losses, smoothed
+        return steps, losses
     order = sorted(range(n), key=steps.__getitem__)
-    return [steps[i] for i in order], [losses[i] for i in order], [smoothed[i] for i in order]
-
-
-def finite(value: float | None) -> bool:
-    return value is not None and -MOST < value < MOST
+    return [steps[i] for i in order], [losses[i] for i in order]
 
 
 def x_end(steps: Sequence[int], held: Sequence[tuple[int, float | None]], total: int | None) -> int:
@@ -130,36 +110,9 @@ def x_end(steps: Sequence[int], held: Sequence[tuple[int, float | None]], total:
     return last
 
 
-def x_at(step: int, end: int, dots: int) -> int:
-    return min(max(step * (dots - 1) // end, 0), dots - 1)
-
-
-def decimate(
-    steps: Sequence[int],
-    losses: Sequence[float | None],
-    smoothed: Sequence[float | None],
-    end: int,
-    dots: int,
-) -> list[Column]:
-    """Train points by dot column, extremes kept. `steps` sorted; min and max run over slices, at C speed."""
-    columns, start, n = [], 0, len(steps)
-    while start < n:
-        x = x_at(steps[start], end, dots)
-        limit = -(-(x + 1) * end // (dots - 1)) if dots > 1 else end + 1
-        stop = max(bisect_left(steps, limit, start), start + 1) if x < dots - 1 else n
-        part = losses[start:stop]
-        good = [v for v in part if v is not None and -MOST < v < MOST]
-        smooth = next((v for v in reversed(smoothed[start:stop]) if v is not None and -MOST < v < MOST), None)
-        columns.append(
-            Column(x, min(good, default=None), max(good, default=None), smooth, len(good) < len(part))
-        )
-        start = stop
-    return columns
-
-
 def y_range(columns: Sequence[Column], held: Sequence[float | None]) -> Range | None:
     """Spans the lines in full and all but the wildest train points; a constant gets room on both sides."""
-    core = [c.smooth for c in columns if c.smooth is not None] + [v for v in held if v is not None]
+    core = [c.mean for c in columns if c.mean is not None] + [v for v in held if v is not None]
     raw = sorted(v for c in columns for v in (c.low, c.high) if v is not None)
     if raw:
         cut = len(raw) // 50
@@ -183,22 +136,21 @@ def scatter(canvas: Canvas, columns: Sequence[Column], span: Range) -> None:
 
 
 def y_ticks(span: Range, rows: int) -> list[tuple[int, str]]:
-    """(row, label) of the y axis, about one in four rows, top to bottom."""
-    wanted = max(min(rows // 3, 6), 2)
+    """(row, label) of the y axis, top to bottom, as many as are read with ease."""
     if span.log:
         first, last = math.floor(math.log10(span.low)), math.ceil(math.log10(span.high))
         bases = (1, 2, 5) if last - first <= 3 else (1,)
         values = [b * 10.0**e for e in range(first, last + 1) for b in bases if abs(e) < 300]
     else:
-        step = nice((span.high - span.low) / wanted * 0.75)
+        step = nice((span.high - span.low) / (min(max(rows * 0.45, 2), 6) + 1))
         start = math.ceil(span.low / step)
-        values = [(start + i) * step for i in range(wanted * 4)]
+        values = [(start + i) * step for i in range(20)]
     values = [v for v in values if span.low <= v <= span.high] or [span.high]
     labels: list[tuple[int, str]] = []
     taken = -2
     for value in sorted(values, reverse=True):
         row = span.at(value, rows * 4) // 4
-        if row - taken >= 2 or not labels:
+        if row > taken or not labels:
             labels.append((row, number(value)))
             taken = row
     return labels

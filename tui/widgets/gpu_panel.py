@@ -19,6 +19,8 @@ HOT, TOO_HOT = 83, 90
 """°C: where data-centre cards begin to slow down, and where they shut down soon."""
 FULL, BRIM = 0.92, 0.98
 """Share of the memory in use from which the bar warns, and from which the next long row may not fit."""
+TALL = (5, 3, 2)
+"""Rows of a GPU in its full form, as bars, and as two lines."""
 TWO_COLUMNS = 66
 """Cells from which a low panel stands in two columns."""
 SPARKS = "▁▂▃▄▅▆▇"
@@ -39,7 +41,7 @@ def draw(samples: Sequence[Sample], width: int, height: int) -> list[Line]:
         half = width // 2 - 1
         right = [over_time(past, half), clocks(gpus[0]), *processes(gpus[0], half)]
         return beside(bars(gpus[0], past, half), right, half, height)
-    for form, tall in ((full, 5), (bars, 3), (two_lines, 2)):
+    for tall, form in zip(TALL, (full, bars, two_lines), strict=True):
         if len(gpus) * (tall + (not alone)) <= height:
             lines: list[Line] = []
             for place, gpu in enumerate(gpus):
@@ -54,6 +56,11 @@ def draw(samples: Sequence[Sample], width: int, height: int) -> list[Line]:
         hidden = gpus[height - 1 :]
         rows = [*rows[: height - 1], clip([(f"and {len(hidden)} more", "soft")], width)]
     return rows
+
+
+def rows_for(count: int, room: int) -> int:
+    """The rows that several GPUs need in the tallest form that fits into `room`."""
+    return next((count * (tall + 1) for tall in TALL if count * (tall + 1) <= room), min(count, room))
 
 
 def title(gpu: Mapping[str, Any]) -> str:

@@ -134,29 +134,29 @@ def count(value: float | None) -> str:
 
 
 def flow(f: Figures, width: int) -> list[Line]:
-    """The same in two lines of words, and the bar."""
-    one = [
+    """The same in two lines of words, and the bar. What has no room is left out, the least needed first."""
+    items = [
         ("train ", loss(f.loss), "smooth"),
         ("held out ", loss(f.held_out), "held"),
         ("rate ", rate(f.rate), "strong"),
         ("norm ", small(f.norm), "strong"),
         ("", f"{speed(f.speed)} tok/s", "strong"),
-    ]
-    two = [
         ("", f"{clock(f.elapsed)} done", ""),
         ("", f"{clock(f.left)} left", ""),
+        *([("cost ", money(f), "")] if f.cost is not None else []),
         ("", f"{count(f.tokens)} tokens", ""),
     ]
-    if f.cost is not None:
-        two.append(("", f"cost {money(f)}", ""))
-    return [joined(one), joined(two), progress(f, width)]
-
-
-def joined(items: Sequence[tuple[str, str, str]]) -> Line:
-    line: Line = []
+    lines: list[Line] = [[], []]
+    used = [0, 0]
+    place = 0
     for label, value, role in items:
-        line += [(label, "label"), (value, role), ("  ", "")]
-    return line
+        size = len(label) + len(value) + 2
+        if place == 0 and (used[0] + size - 2 > width or value.endswith("done")):
+            place = 1
+        if used[place] + size - 2 <= width:
+            lines[place] += [(label, "label"), (value, role), ("  ", "")]
+            used[place] += size
+    return [*lines, progress(f, width)]
 
 
 def progress(f: Figures, width: int) -> Line:
