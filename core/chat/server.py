@@ -137,8 +137,10 @@ class Server:
         finally:
             self._speaking.pop(number, None)
 
-    def _tell(self, stage: str) -> None:
-        self.say(stage=stage, done=0, total=None)
+    def _tell(
+        self, stage: str, done: float = 0, total: float | None = None, unit: str = "", note: str = ""
+    ) -> None:
+        self.say(stage=stage, done=int(done), total=total if total is None else int(total))
 
 
 def _in_words(error: Exception, op: str) -> dict[str, Any]:

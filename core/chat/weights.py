@@ -20,13 +20,15 @@ from core.data import templates
 from core.data.templates import Template
 from core.data.tokenizer import load_tokenizer
 from core.errors import UserError
+from core.numbers import gib
 from core.runs.folder import RunFolder
 from core.spec import RunSpec
 from core.train.device import BF16_CAPABILITY, Device
-from core.train.model import four_bits
+from core.train.download import fetch
+from core.train.model import four_bits, keep_unpacked
 
-Tell = Callable[[str], None]
-GIB = 2**30
+Tell = Callable[..., None]
+"""Called with what is happening, and where it is known how much of it is done and of how much."""
 
 
 @dataclass(frozen=True)
@@ -135,19 +137,19 @@ def load_run(run: RunFolder, checkpoint: int | None, tell: Tell) -> Weights:
     weights.run, weights.checkpoint = run, checkpoint
     if spec.method == "full":
         tell("model")
-        model = _model(str(path), None)
+        model = _model(str(path), None, tell)
         weights._voices["tuned"] = _voice(model, tokenizer, template)
-        size = sum(one.numel() * one.element_size() for one in model.parameters()) / GIB
-        notes.append(f"the base is a second model: it is loaded when first asked, {size:.1f} GiB more")
+        size = gib(sum(one.numel() * one.element_size() for one in model.parameters()))
+        notes.append(f"the base is a second model: it is loaded when first asked and takes {size} more")
 
         def load_base() -> Voice:
             tell("base model")
-            return _voice(_model(spec.model, spec.revision), *_base_reads(spec, tokenizer, template))
+            return _voice(_model(spec.model, spec.revision, tell), *_base_reads(spec, tokenizer, template))
 
         weights._load_base = load_base
         return weights
     tell("base model")
-    base = _model(spec.model, spec.revision, four_bit=spec.method == "qlora")
+    base = _model(spec.model, spec.revision, tell, four_bit=spec.method == "qlora")
     tell("adapter")
     name = "result" if checkpoint is None else f"step-{checkpoint}"
     weights.peft = PeftModel.from_pretrained(
@@ -169,7 +171,7 @@ def load_plain(name: str, tell: Tell) -> Weights:
         notes.append(f"this model has no chat template: it gets {template.name}, which it may not know")
     tell("model")
     weights = Weights(template.name, notes)
-    weights._voices["base"] = _voice(_model(name, None), tokenizer, template)
+    weights._voices["base"] = _voice(_model(name, None, tell), tokenizer, template)
     return weights
 
 
@@ -201,16 +203,17 @@ def _voice(model: Any, tokenizer: Any, template: Template | None) -> Voice:
     return Voice(model, tokenizer, template, ends, context)
 
 
-def _model(name: str, revision: str | None, *, four_bit: bool = False) -> Any:
+def _model(name: str, revision: str | None, tell: Tell, *, four_bit: bool = False) -> Any:
     """The weights on the GPU with the most free memory, in bf16 where it can (else fp16), fp32 on a CPU.
 
     `four_bit`: the linear layers in NF4, as QLoRA trains over them. UserError for what is no causal LM.
     """
     place, device = _place()
     options = {"quantization_config": four_bits(device)} if four_bit else {}
+    folder = fetch(name, revision, tell)
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            name, revision=revision, dtype=device.dtype, device_map={"": place}, **options
+            folder, dtype=device.dtype, device_map={"": place}, **options
         )
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
@@ -219,6 +222,8 @@ def _model(name: str, revision: str | None, *, four_bit: bool = False) -> Any:
             "give a folder or Hub id with config.json and the weights of a causal LM",
             code=1,
         ) from error
+    if four_bit and device.kind == "cpu":
+        keep_unpacked(model)
     # penalties and limits that its makers wrote would act behind the settings that are shown
     model.generation_config = GenerationConfig(eos_token_id=model.generation_config.eos_token_id)
     return model.eval()

@@ -2,17 +2,19 @@
 
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
-from core.train.stages import Stages
 
 WANTED = (".safetensors", ".json", ".txt", ".model", ".jinja", ".tiktoken")
 GIB, MIB = 2**30, 2**20
+Tell = Callable[..., None]
+"""Called with (stage, done, total, unit, note), as `core.train.stages.Stages` is."""
 
 
-def fetch(model: str, revision: str | None, stage: Stages) -> Path:
+def fetch(model: str, revision: str | None, stage: Tell) -> Path:
     """The folder that holds `model`. UserError: no such folder or id, gated, no network, no room."""
     folder = Path(model).expanduser()
     if folder.is_dir():
@@ -29,7 +31,7 @@ def fetch(model: str, revision: str | None, stage: Stages) -> Path:
     return _from_hub(model, revision, stage)
 
 
-def _from_hub(model: str, revision: str | None, stage: Stages) -> Path:
+def _from_hub(model: str, revision: str | None, stage: Tell) -> Path:
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -85,7 +87,7 @@ def _refuse_no_room(model: str, total: int) -> None:
         )
 
 
-def progress_bar(stage: Stages, total: int) -> type[Any]:
+def progress_bar(stage: Tell, total: int) -> type[Any]:
     """A tqdm class for `snapshot_download` that draws nothing and tells `stage` the bytes and the speed."""
     from huggingface_hub.utils import tqdm
 
