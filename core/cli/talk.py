@@ -14,7 +14,7 @@ from core.errors import UserError
 
 if TYPE_CHECKING:
     from core.chat.blocking import BlockingChat
-    from core.chat.talk import Done, Message, Settings, Side
+    from core.chat.talk import Done, Loading, Message, Settings, Side
 
 Target = Annotated[
     str | None, typer.Argument(metavar="[RUN]", help="A run's name or folder, or a model's folder.")
@@ -119,7 +119,7 @@ def _open(
                     run=folder,
                     model=plain,
                     checkpoint=checkpoint,
-                    on_stage=lambda now: tell(f"loading: {now.stage}", now.done, now.total),
+                    on_stage=lambda now: tell(*_loading(now)),
                 )
             finally:
                 wipe()
@@ -128,6 +128,12 @@ def _open(
             yield talk, ready.sides
 
     return opened()
+
+
+def _loading(now: Loading) -> tuple[str, int, int | None]:
+    if now.stage == "download":
+        return "download, MiB", now.done >> 20, now.total >> 20 if now.total else None
+    return f"loading: {now.stage}", now.done, now.total
 
 
 def _target(run: str | None, model: str | None, runs: Path | None) -> tuple[Path | None, str | None]:
