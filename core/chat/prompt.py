@@ -7,7 +7,7 @@ from typing import Any
 from core.chat.talk import Message
 from core.data import convert
 from core.data.rendering import DoesNotRender, render
-from core.data.templates import Template, begins_with_bos, fold_system, generation_eos_ids
+from core.data.templates import Template, fold_system, generation_eos_ids
 from core.errors import UserError
 
 MARK = "\u241fanswer\u241f"  # a text that no template writes by itself
@@ -20,20 +20,19 @@ def prompt_ids(tokenizer: Any, template: Template | None, messages: list[Message
     Raises UserError when the template does not take the conversation.
     """
     if template is None:
-        begin = tokenizer.bos_token if begins_with_bos(tokenizer) else ""
-        text = begin + "\n\n".join(turn["content"] for turn in messages)
-    else:
-        turns = tuple(convert.Message(turn["role"], turn["content"]) for turn in messages)
-        if turns[0].role == "system" and not template.takes_system:
-            turns = fold_system(turns)
-        try:
-            text = _opening(tokenizer, template, turns)
-        except DoesNotRender as problem:
-            raise UserError(
-                "the chat template does not take this conversation",
-                problem.why,
-                "begin a new one, with a question first and then answers and questions in turn",
-            ) from None
+        ids = list(tokenizer("\n\n".join(turn["content"] for turn in messages))["input_ids"])
+        return ids[:-1] if len(ids) > 1 and ids[-1] == tokenizer.eos_token_id else ids
+    turns = tuple(convert.Message(turn["role"], turn["content"]) for turn in messages)
+    if turns[0].role == "system" and not template.takes_system:
+        turns = fold_system(turns)
+    try:
+        text = _opening(tokenizer, template, turns)
+    except DoesNotRender as problem:
+        raise UserError(
+            "the chat template does not take this conversation",
+            problem.why,
+            "begin a new one, with a question first and then answers and questions in turn",
+        ) from None
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
