@@ -1,11 +1,19 @@
 """Small frozen answers for the wizard's middle steps: a data report as the inspect job gives it."""
 
+import asyncio
 import copy
+import time
+from collections.abc import Callable
 from typing import Any
+
+from textual.css.query import NoMatches
+from textual.pilot import Pilot
+
+from core.errors import UserError
 
 MESSAGE = {
     "row": 1,
-    "text": "<|im_start|>user\nWhat is a rank?<|im_end|>\n<|im_start|>assistant\nThe size of an adapter.<|im_end|>",
+    "text": "<|im_start|>user\nWhat is a rank?<|im_end|>\n<|im_start|>assistant\nThe size …<|im_end|>",
     "tokens": [
         {"id": 1, "text": "<|im_start|>", "learned": False},
         {"id": 5, "text": "user\n", "learned": False},
@@ -32,7 +40,7 @@ REPORT: dict[str, Any] = {
         for n in range(10)
     ],
     "findings": [
-        {"severity": "info", "code": "empty-input", "message": "input is empty in 611 rows", "rows": [1, 2], "todo": ""},
+        {"severity": "info", "code": "empty", "message": "input is empty in 611 rows", "rows": [1], "todo": ""},
         {
             "severity": "warn",
             "code": "duplicates",
@@ -75,3 +83,44 @@ REPORT: dict[str, Any] = {
 def report(**changed: Any) -> dict[str, Any]:
     """A fresh copy of the report with some keys changed."""
     return {**copy.deepcopy(REPORT), **changed}
+
+
+class InspectJob:
+    """Stands where the child process is called: answers with reports, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.answer: dict[str, Any] | UserError = report()
+        self.cancelled = 0
+        self.gate = asyncio.Event()
+        """The answer waits for this; set from the start, so that it waits only in tests that clear it."""
+        self.gate.set()
+
+    async def __call__(self, module: str, request: dict[str, Any], on_progress: Any = None) -> dict[str, Any]:
+        assert module == "core.data.inspect"
+        self.asked.append(request)
+        on_progress("tokenise", 450, 999)
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if isinstance(self.answer, UserError):
+            raise self.answer
+        example = {**MESSAGE, "row": request["row"] + 1}
+        return {**copy.deepcopy(self.answer), "source": request["source"], "example": example}
+
+
+async def until(pilot: Pilot[Any], condition: Callable[[], object], seconds: float = 20) -> None:
+    """Waits until the condition holds; fails when it does not within the time."""
+    deadline = time.monotonic() + seconds
+
+    def holds() -> object:
+        try:
+            return condition()
+        except NoMatches:  # a screen that is not composed yet
+            return False
+
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come to be"
+        await pilot.pause(0.02)

@@ -79,13 +79,13 @@ class DataScreen(StepScreen):
             yield Label("source")
             yield SourceField(
                 str(self._source() or ""),
-                term="dataset",
+                term="data",
                 placeholder="train.jsonl · a folder · https://… · owner/name on the Hub",
                 id="source",
             )
         yield ProgressLine(id="progress")
         near = OptionList(id="near", compact=True)
-        near.term = "dataset"  # type: ignore[attr-defined]
+        near.term = "data"  # type: ignore[attr-defined]
         yield near
         with Vertical(id="found"):
             yield Static(id="columns")
@@ -116,7 +116,7 @@ class DataScreen(StepScreen):
         with Horizontal(classes="fields"):
             yield self._field("data.split", "split", "split", "train", "of a Hub data set")
             yield self._field(
-                "data.limit", "rows at most", "dataset", "all", "for a first try", ("100", "1000", "10000")
+                "data.limit", "rows at most", "limit", "all", "for a first try", ("100", "1000", "10000")
             )
 
     def _field(
@@ -143,6 +143,11 @@ class DataScreen(StepScreen):
     @property
     def _field_text(self) -> str:
         return self.query_one("#source", SourceField).value.strip()
+
+    @property
+    def _listing(self) -> bool:
+        """Whether a source is being chosen, rather than the chosen one shown."""
+        return not self._source() or self._field_text != self._source()
 
     # -- choosing a source
 
@@ -190,7 +195,7 @@ class DataScreen(StepScreen):
             self.action_next()
             return
         highlighted = self.query_one("#near", OptionList).highlighted_option
-        if text != known and highlighted is not None and highlighted.id in self._near:
+        if self._listing and highlighted is not None and highlighted.id in self._near:
             self._take(self._near[highlighted.id])
         elif text:
             self._take(text)
@@ -288,7 +293,7 @@ class DataScreen(StepScreen):
 
     def _show(self) -> None:
         """List or report, and the line that tells how it stands."""
-        listing = self._field_text != (self._source() or "") or not self._source()
+        listing = self._listing
         self.query_one("#near").display = listing
         self.query_one("#found").display = not listing
         line, report = self.query_one("#progress", ProgressLine), self.journey.report

@@ -112,11 +112,11 @@ class TemplateScreen(StepScreen):
                 compact=True,
                 id="template",
             )
-            select.term = "chat template"  # type: ignore[attr-defined]
+            select.term = "template"  # type: ignore[attr-defined]
             yield select
             yield SourceField(
                 "" if chosen in known else chosen,
-                term="chat template",
+                term="template",
                 placeholder="path of a .jinja file, then Enter",
                 id="file",
             )
@@ -130,7 +130,7 @@ class TemplateScreen(StepScreen):
                 compact=True,
                 id="learn",
             )
-            learn.term = "loss mask"  # type: ignore[attr-defined]
+            learn.term = "learn"  # type: ignore[attr-defined]
             yield learn
             yield Static(classes="hint", id="learn-hint", markup=False)
         yield ProgressLine(id="progress")

@@ -1,0 +1,192 @@
+"""The Data step with the inspect job answered at its boundary: choosing, reading, mapping, going on."""
+
+from pathlib import Path
+
+import pytest
+from textual.widgets import DataTable, Input, OptionList, Static
+
+from core.errors import UserError
+from tests.tui.steps import InspectJob, report, until
+from tui import find_out
+from tui.app import FinetuiApp
+from tui.screens.data import demo_data
+from tui.widgets.mapping import ColumnMapping
+from tui.widgets.progress_line import ProgressLine
+
+
+@pytest.fixture
+def job(monkeypatch) -> InspectJob:
+    job = InspectJob()
+    monkeypatch.setattr(find_out, "run_job_async", job)
+    return job
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    (tmp_path / "train.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+    (tmp_path / "valid.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def at_data(app: FinetuiApp) -> FinetuiApp:
+    app.journey.set("model", "/models/any")
+    return app
+
+
+def near(app) -> list[str]:
+    return [str(option.id) for option in app.screen.query_one("#near", OptionList).options]
+
+
+def said(app) -> str:
+    return str(app.screen.query_one("#progress", ProgressLine).content)
+
+
+async def test_what_lies_here_is_offered_and_enter_twice_is_enough(at_data, job, here):
+    async with at_data.run_test(size=(80, 24)) as pilot:
+        at_data.goto("data")
+        await until(pilot, lambda: near(at_data))
+        assert near(at_data) == [str(here / "train.jsonl"), str(here / "valid.jsonl"), demo_data()]
+        await pilot.press("enter")
+        await until(pilot, lambda: at_data.journey.report)
+        assert at_data.journey.get("data.source") == str(here / "train.jsonl")
+        await until(pilot, lambda: "Alpaca" in said(at_data))
+        await pilot.press("enter")
+        await pilot.pause()
+        assert at_data.screen.step == "template"
+        assert "data" in at_data.journey.done
+
+
+async def test_with_nothing_here_the_demo_is_the_default(at_data, job, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    async with at_data.run_test(size=(80, 24)) as pilot:
+        at_data.goto("data")
+        await until(pilot, lambda: near(at_data))
+        await pilot.press("enter")
+        await until(pilot, lambda: at_data.journey.report)
+        assert at_data.journey.get("data.source") == demo_data()
+
+
+async def test_a_typed_id_is_taken_as_it_is(at_data, job, here):
+    async with at_data.run_test(size=(80, 24)) as pilot:
+        at_data.goto("data")
+        await pilot.pause()
+        await pilot.press(*"owner/set")
+        await until(pilot, lambda: near(at_data)[:1] == ["typed"])
+        await pilot.press("enter")
+        await until(pilot, lambda: job.asked)
+        assert job.asked[0]["source"] == "owner/set"
+
+
+async def test_a_half_typed_path_is_completed_from_the_list(at_data, job, here):
+    async with at_data.run_test(size=(80, 24)) as pilot:
+        at_data.goto("data")
+        await pilot.pause()
+        await pilot.press(*"val")
+        await until(pilot, lambda: len(near(at_data)) == 2)
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: job.asked)
+        assert job.asked[0]["source"] == str(here / "valid.jsonl")
+
+
+async def test_progress_is_seen_and_one_cannot_run_ahead(at_data, job, here):
+    job.gate.clear()
+    async with at_data.run_test(size=(80, 24)) as pilot:
+        at_data.journey.set("data.source", str(here / "train.jsonl"))
+        at_data.goto("data")
+        await until(pilot, lambda: "450 of 999" in said(at_data))
+        at_data.screen.query_one("#next").focus()
+        await pilot.press("enter")
+        await pilot.pause()
+        assert at_data.screen.step == "data"
+        assert "still being read" in str(at_data.screen.query_one("#note", Static).content)
+        at_data.goto("runs")  # leaving ends the child
+        await until(pilot, lambda: job.cancelled)
+
+
+async def test_an_error_is_one_line_and_stays_on_the_step(at_data, job, here):
+    job.answer = UserError("train.jsonl is empty", "it has 0 rows", "give a file with at least one row")
+    async with at_data.run_test(size=(80, 24)) as pilot:
+        at_data.journey.set("data.source", str(here / "train.jsonl"))
+        at_data.goto("data")
+        await until(pilot, lambda: "it has 0 rows" in said(at_data))
+        await pilot.press("enter")  # the same source again: it is read again, not passed
+        await until(pilot, lambda: len(job.asked) == 2)
+        await until(pilot, lambda: "it has 0 rows" in said(at_data))
+        assert at_data.screen.step == "data"
+
+
+async def test_a_finding_that_stops_is_not_passed(at_data, job, here):
+    job.answer = report(findings=[{"severity": "stop", "code": "x", "message": "nothing would be learned"}])
+    async with at_data.run_test(size=(80, 24)) as pilot:
+        at_data.journey.set("data.source", str(here / "train.jsonl"))
+        at_data.goto("data")
+        await until(pilot, lambda: at_data.journey.report)
+        await pilot.press("ctrl+n")
+        await pilot.pause()
+        assert at_data.screen.step == "data"
+        assert "nothing would be learned" in str(at_data.screen.query_one("#note", Static).content)
+
+
+async def test_the_report_is_shown_and_ten_rows_of_it(at_data, job, here):
+    async with at_data.run_test(size=(120, 40)) as pilot:
+        at_data.journey.set("data.source", str(here / "train.jsonl"))
+        at_data.goto("data")
+        await until(pilot, lambda: at_data.screen.query_one("#rows", DataTable).row_count == 10)
+        table = at_data.screen.query_one("#rows", DataTable)
+        assert [str(column.label) for column in table.ordered_columns] == [
+            "instruction",
+            "input",
+            "output",
+            "id",
+        ]
+        findings = at_data.screen.query_one("#findings Static", Static)
+        await until(pilot, lambda: "12 rows stand twice" in str(findings.content))
+        assert "longest 1,022" in str(at_data.screen.query_one("#lengths", Static).content)
+
+
+async def test_a_dial_reads_again_once_it_rests_and_refuses_nonsense(at_data, job, here):
+    async with at_data.run_test(size=(80, 24)) as pilot:
+        at_data.journey.set("data.source", str(here / "train.jsonl"))
+        at_data.goto("data")
+        await until(pilot, lambda: at_data.journey.report)
+        at_data.screen.query_one("#field-data-eval Dial").focus()
+        await pilot.press(*"0.2")
+        await until(pilot, lambda: job.asked[-1]["eval"] == 0.2)
+        hint = at_data.screen.query_one("#field-data-eval .hint", Static)
+        at_data.screen.query_one("#field-data-eval Dial", Input).value = "1.5"
+        await until(pilot, lambda: "from 0 to 0.9" in str(hint.content))
+        assert at_data.journey.get("data.eval") != 1.5
+
+
+async def test_columns_are_named_by_hand_and_forgotten_with_the_source(at_data, job, here):
+    async with at_data.run_test(size=(80, 24)) as pilot:
+        at_data.journey.set("data.source", str(here / "train.jsonl"))
+        at_data.goto("data")
+        await until(pilot, lambda: at_data.journey.report)
+        at_data.screen.query_one("#next").focus()
+        await pilot.press("m")
+        await until(pilot, lambda: isinstance(at_data.screen, ColumnMapping))
+        assert at_data.screen.chosen()["completion"] == "output", "it begins with what was recognised"
+        await pilot.press("ctrl+n")
+        await until(pilot, lambda: len(job.asked) == 2)
+        assert job.asked[1]["columns"] == {"prompt": "instruction", "input": "input", "completion": "output"}
+        await until(pilot, lambda: at_data.journey.report)
+        await pilot.press("s")
+        await pilot.press(*str(here / "valid.jsonl"), "enter")
+        await until(pilot, lambda: len(job.asked) == 3)
+        assert job.asked[2]["columns"] == {}
+
+
+async def test_coming_back_reads_nothing_again(at_data, job, here):
+    async with at_data.run_test(size=(80, 24)) as pilot:
+        at_data.journey.set("data.source", str(here / "train.jsonl"))
+        at_data.goto("data")
+        await until(pilot, lambda: at_data.journey.report)
+        await pilot.press("ctrl+n")
+        await until(pilot, lambda: at_data.screen.step == "template")
+        await pilot.press("escape")
+        await until(pilot, lambda: at_data.screen.step == "data")
+        await until(pilot, lambda: "Alpaca" in said(at_data))
+        assert len(job.asked) == 1
