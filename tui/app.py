@@ -10,12 +10,23 @@ from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
+from textual.widgets import Input, TextArea
 
 from tui import terminal, theme
-from tui.journey import NAMES, STEPS, Journey, step_after, step_before
+from tui.journey import STEPS, Journey, step_after, step_before
 
 if TYPE_CHECKING:
+    from textual.command import Provider
+
     from core.runs.folder import RunFolder
+
+FIELDS = (Input, TextArea)
+
+
+def _glossary() -> "type[Provider]":
+    from tui.palette import Glossary
+
+    return Glossary
 
 
 class FinetuiApp(App[None]):
@@ -23,6 +34,7 @@ class FinetuiApp(App[None]):
 
     TITLE = "finetui"
     CSS_PATH = "finetui.tcss"
+    COMMANDS: ClassVar = App.COMMANDS | {_glossary}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
             "question_mark", "help", "help", key_display="?", priority=True, tooltip="Explain this", id="help"
@@ -122,20 +134,29 @@ class FinetuiApp(App[None]):
 
     def action_visit(self, step: str) -> None:
         """A step named in the rail or palette: only one that was passed, or the first that was not."""
-        if step == "runs" or step in self._open_steps():
+        if step == "runs" or step in self.open_steps():
             self.goto(step)
 
-    def _open_steps(self) -> list[str]:
+    def open_steps(self) -> list[str]:
         first_open = next((step for step in STEPS if step not in self.journey.done), STEPS[-1])
         return [step for step in STEPS if step in self.journey.done or step == first_open]
 
     # -- help and palette
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action == "help" and not parameters:
+        """`?` helps unless it is a letter now; F1 stands in for it in fields."""
+        if action == "help":
             typing = getattr(self.screen, "typing", None)
-            return typing is not None and not typing()
+            return typing is not None and (isinstance(self.focused, FIELDS) if parameters else not typing())
         return True
+
+    async def on_event(self, event: events.Event) -> None:
+        # a field takes every letter before a binding is asked, so an empty or numeric one is asked here
+        asked = isinstance(event, events.Key) and event.key == "question_mark" and not event.is_forwarded
+        if asked and isinstance(self.focused, FIELDS) and self.check_action("help", ()):
+            self.action_help()
+        else:
+            await super().on_event(event)
 
     def action_help(self, always: bool = True) -> None:
         explain = getattr(self.screen, "action_help", None)
@@ -143,32 +164,9 @@ class FinetuiApp(App[None]):
             explain()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """What can be done on this screen, then where one can go, then the program's own."""
-        for active in screen.active_bindings.values():
-            binding = active.binding
-            if (
-                active.enabled
-                and not binding.system
-                and binding.description
-                and binding.action not in ("help", "quit")
-            ):
-                node = active.node
-                yield SystemCommand(
-                    f"{binding.description} ({self.get_key_display(binding)})",
-                    active.tooltip or binding.tooltip or "",
-                    lambda action=binding.action, node=node: self.run_action(action, node),
-                )
-        if getattr(screen, "step", "") in STEPS:
-            for step in self._open_steps():
-                yield SystemCommand(
-                    f"Go to {NAMES[step]}",
-                    "Open this step; nothing is lost",
-                    lambda step=step: self.goto(step),
-                )
-        yield SystemCommand("Help", "Explain the focused field in plain words", self.action_help)
-        other = theme.LIGHT.name if self.theme == theme.DARK.name else theme.DARK.name
-        yield SystemCommand("Light or dark", "Change the colours", lambda: setattr(self, "theme", other))
-        yield SystemCommand("Quit", "Leave finetui; runs go on", self.action_quit)
+        from tui.palette import offered
+
+        return offered(self, screen)
 
     async def action_quit(self) -> None:
         """Leave, with a word on how to come back where the screen has one."""

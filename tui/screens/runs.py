@@ -139,7 +139,8 @@ class RunsScreen(StepScreen):
         self._tell()
 
     def on_data_table_row_selected(self) -> None:
-        self.action_open()
+        if self.check_action("open", ()):
+            self.action_open()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self.action_new() if event.option.id == "new" else self.action_demo()

@@ -168,7 +168,8 @@ class StepScreen(Screen[None]):
     def refresh_frame(self) -> None:
         """Redraw header and rail, after a choice that they show."""
         if self.is_mounted:
-            self.query_one(HeaderLine).show(self.crumb(), self.status)
+            unsaved = Content.styled(self.journey.unsaved, "$error") if self.journey.unsaved else ""
+            self.query_one(HeaderLine).show(self.crumb(), unsaved or self.status)
             for rail in self.query(Rail):
                 rail.draw()
 
@@ -231,6 +232,12 @@ class StepScreen(Screen[None]):
         panel.toggle_class("-open")
         self.refresh_help()
         self.refresh_bindings()
+
+    def explain(self, key: str) -> None:
+        """Open the help with one term of the glossary."""
+        panel = self.query_one(HelpPanel)
+        panel.add_class("-open")
+        panel.explain(key)
 
     def refresh_help(self) -> None:
         """Explain what is focused now, where the panel is open. Call it when a field's `.term` changes."""
