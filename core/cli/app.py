@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-COMMANDS = {
+COMMANDS: dict[str, Callable[..., None]] = {
     "demo": talk.demo,
     "doctor": look.doctor,
     "data": look.data,
@@ -55,8 +57,8 @@ def main(argv: list[str] | None = None) -> int:
         return _refuse(error, as_json)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader has left, as `head` does
-        sys.stdout = None  # type: ignore[assignment]  # nothing more may be flushed into it
+    except BrokenPipeError:  # the reader has left, as `head` does; nothing more may be flushed into it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # typer's own refusals

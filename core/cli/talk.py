@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,14 +105,12 @@ def _open(
     run: str | None, model: str | None, checkpoint: int | None, runs: Path | None, as_json: bool
 ) -> Any:
     """A context with the loaded chat and its sides."""
-    from contextlib import contextmanager
-
     from core.chat.blocking import BlockingChat
 
     folder, plain = _target(run, model, runs)
     tell, wipe = show.progress(not as_json)
 
-    @contextmanager
+    @contextlib.contextmanager
     def opened() -> Iterator[tuple[BlockingChat, tuple[Side, ...]]]:
         with BlockingChat() as talk:
             try:
@@ -181,6 +180,8 @@ def _line_chat(
     """A conversation a line at a time, from a person or a pipe."""
     person = sys.stdin.isatty()
     if person:
+        with contextlib.suppress(ImportError):
+            import readline  # noqa: F401  # input() then edits the line and remembers earlier ones
         show.say(show.paint(HELP, "dim"))
     history: list[Message] = []
     while (line := _read(side, person)) is not None:
