@@ -22,7 +22,7 @@ BF16_CAPABILITY = (8, 0)
 
 @dataclass(frozen=True)
 class Card:
-    """Where a run would compute. Sizes in bytes; `tflops` dense half precision by data sheet, None: not known."""
+    """Where a run would compute. Sizes in bytes."""
 
     name: str
     memory_total: int
@@ -31,6 +31,7 @@ class Card:
     kind: str = "gpu"
     """gpu or cpu."""
     tflops: float | None = None
+    """Dense half precision, by data sheet; None: not known."""
     cores: int = 0
     """Of a CPU."""
     index: int | None = None

@@ -1,0 +1,274 @@
+"""Which method to use on this card for these data, and with which numbers; every choice with its reason."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Any, get_args
+
+from core.machine import Finding, Machine
+from core.models.shape import ModelShape
+from core.numbers import gib
+from core.plan import defaults, memory, speed
+from core.plan.cards import Card, card_here
+from core.plan.memory import Bytes
+from core.spec import Method, RunSpec
+
+RESERVE = 0.06
+"""Of the card's memory that is left free: the estimate's error, and what others may take meanwhile."""
+CPU_RESERVE = 0.15
+ENOUGH_FOR_FULL = 2_000_000
+"""Learned tokens below which full tuning of a large model mostly forgets."""
+SMALL = 3e9
+
+
+@dataclass(frozen=True)
+class MethodPlan:
+    """One method with the numbers it would run with. Time and cost are estimates; None: not known."""
+
+    method: Method
+    fits: bool
+    bytes: Bytes
+    batch: int
+    accumulate: int
+    length: int
+    recompute: float
+    optimizer: str
+    learning_rate: float
+    epochs: float
+    steps: int | None
+    tokens_per_second: float | None
+    seconds: float | None
+    cost: float | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    card: dict[str, Any] | None
+    methods: tuple[MethodPlan, ...]
+    recommended: Method | None
+    reason: str
+    findings: tuple[Finding, ...] = ()
+
+    def of(self, method: str) -> MethodPlan:
+        return next(one for one in self.methods if one.method == method)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON: bytes, seconds, tokens."""
+        methods = [{**asdict(one), "bytes": one.bytes.to_dict()} for one in self.methods]
+        return {**asdict(self), "methods": methods}
+
+
+def advise(
+    spec: RunSpec,
+    machine: Machine,
+    shape: ModelShape,
+    report: dict[str, Any] | None = None,
+    *,
+    card: Card | None = None,
+) -> Plan:
+    """All methods on the card (default: the one here), and the recommended one. Well under 50 ms."""
+    card = card or card_here(spec, machine)
+    methods = tuple(_plan(spec, shape, card, report, method) for method in get_args(Method))
+    recommended, reason = _recommend(spec, shape, card, report, {one.method: one for one in methods})
+    shown = asdict(card) | {"room": room(card), "precision": card.precision}
+    findings = _findings(spec, shape, card, methods, recommended)
+    return Plan(shown, methods, recommended, reason, findings)
+
+
+def room(card: Card) -> int:
+    """Bytes that a run may take: what is free, less the reserve."""
+    reserve = CPU_RESERVE if card.kind == "cpu" else RESERVE
+    return int(card.memory_free - reserve * card.memory_total)
+
+
+def _plan(
+    spec: RunSpec, shape: ModelShape, card: Card, report: dict[str, Any] | None, method: Method
+) -> MethodPlan:
+    """The fastest setting of the method that fits; where none does, the smallest."""
+    length = defaults.length(spec, shape, card, report)
+    count = defaults.rows(report)
+    together = defaults.effective_batch(spec, card, count)
+    batches = [spec.batch] if spec.batch else _halves(together, spec.accumulate)
+    dials = [float(spec.recompute)] if spec.recompute != "auto" else [0.0, 1.0]
+    optimizers = [spec.optimizer] if spec.optimizer != "auto" else _optimizers(method, card)
+    settings = [(o, b, d) for o in optimizers for b in batches for d in dials]
+    sized = [(_bytes(spec, shape, card, method, length, *one), one) for one in settings]
+    fitting = [one for one in sized if one[0].total <= room(card)]
+    fits = bool(fitting)
+
+    def pace(choice: tuple[Bytes, tuple[str, int, float]]) -> float:
+        _, (_, batch, dial) = choice
+        mean, useful = defaults.useful_share(batch, length, report)
+        tokens = int(batch * mean / useful)
+        return speed.tokens_per_second(
+            shape, method, card, tokens=tokens, recompute=dial, useful=useful
+        ) or tokens * useful / (1 + 0.3 * dial)  # fmt: skip
+
+    if fits:
+        exact = [one for one in fitting if one[1][0] == fitting[0][1][0]]  # the first optimiser that fits
+        held, (optimizer, batch, dial) = max(exact, key=pace)
+    else:
+        held, (optimizer, batch, dial) = min(sized, key=lambda one: one[0].total)
+    accumulate = spec.accumulate or max(1, round(together / batch))
+    mean, useful = defaults.useful_share(batch, length, report)
+    rate = speed.tokens_per_second(
+        shape, method, card, tokens=int(batch * mean / useful), recompute=dial, useful=useful
+    )
+    epochs = defaults.epochs(spec, count)
+    steps = spec.steps or (math.ceil(count / (batch * accumulate)) * epochs if count else None)
+    steps = max(1, round(steps)) if steps else None
+    seconds = steps * batch * accumulate * mean / rate if steps and rate else None
+    cost = seconds / 3600 * spec.price_per_hour if seconds and spec.price_per_hour is not None else None
+    return MethodPlan(
+        method,
+        fits,
+        held,
+        batch,
+        accumulate,
+        length,
+        dial,
+        optimizer,
+        defaults.learning_rate(spec, shape, method),
+        epochs,
+        steps,
+        rate,
+        seconds,
+        cost,
+        _reason(method, fits, held, card, batch, dial, optimizer),
+    )
+
+
+def _halves(together: int, accumulate: int | None) -> list[int]:
+    if accumulate:
+        return [max(1, together // accumulate)]
+    return [together // 2**n for n in range(together.bit_length()) if together // 2**n >= 1]
+
+
+def _optimizers(method: Method, card: Card) -> list[str]:
+    """Exact first; smaller moments only where a whole model learns and exact ones do not fit."""
+    if method == "full" and card.kind == "gpu":
+        return ["adamw", "adamw_8bit", "paged_adamw_8bit"]
+    return ["adamw"]
+
+
+def _bytes(
+    spec: RunSpec,
+    shape: ModelShape,
+    card: Card,
+    method: Method,
+    length: int,
+    optimizer: str,
+    batch: int,
+    dial: float,
+) -> Bytes:
+    held = memory.estimate(
+        shape,
+        method,
+        batch=batch,
+        length=length,
+        rank=spec.lora.rank,
+        optimizer=optimizer,
+        recompute=dial,
+        precision=card.precision if spec.precision == "auto" else spec.precision,
+        on_gpu=card.kind == "gpu",
+        targets=None if spec.lora.targets == "all-linear" else list(spec.lora.targets),
+    )
+    # paged moments move to the host's memory when the card is full
+    return replace(held, optimizer=held.optimizer // 4) if optimizer.startswith("paged") else held
+
+
+def _reason(
+    method: Method, fits: bool, held: Bytes, card: Card, batch: int, dial: float, optimizer: str
+) -> str:
+    have = room(card)
+    if not fits:
+        return f"needs at least {gib(held.total)}, {gib(held.total - have)} more than there are"
+    how = "recomputing activations" if dial else "keeping all activations"
+    eight = ", with an 8-bit optimiser" if "8bit" in optimizer else ""
+    return f"needs {gib(held.total)} of {gib(have)}: {batch} rows at a time, {how}{eight}"
+
+
+_TRADE = {
+    "full": "Full tuning changes every weight: it learns most, and forgets most where the data are few",
+    "lora": "LoRA learns small adapters beside the frozen model: nearly as good, and little is forgotten",
+    "qlora": "QLoRA holds the model in four bits: the least memory, a little slower and less exact",
+}
+
+
+def _recommend(
+    spec: RunSpec,
+    shape: ModelShape,
+    card: Card,
+    report: dict[str, Any] | None,
+    plans: dict[Method, MethodPlan],
+) -> tuple[Method | None, str]:
+    """The method and why, in two sentences that name the numbers."""
+    full, lora, qlora = plans["full"], plans["lora"], plans["qlora"]
+    have = gib(room(card))
+    learned = int((report or {}).get("learned_tokens") or 0)
+    wants_full = spec.aim in ("knowledge", "chat") and shape.parameters < SMALL and learned >= ENOUGH_FOR_FULL
+    if full.fits and wants_full:
+        why = f"full tuning needs {gib(full.bytes.total)} of the {have} there are"
+        return "full", f"{why}, and {learned:,} learned tokens are enough for it. {_TRADE['full']}."
+    if lora.fits:
+        rest = (
+            f"full tuning would need {gib(full.bytes.total)}"
+            + (" and fit too" if full.fits else "")
+        )  # fmt: skip
+        return (
+            "lora",
+            f"LoRA needs {gib(lora.bytes.total)} of the {have} there are; {rest}. {_TRADE['lora']}.",
+        )
+    if qlora.fits:
+        why = f"QLoRA needs {gib(qlora.bytes.total)} of the {have} there are"
+        return "qlora", f"{why}; LoRA would need {gib(lora.bytes.total)}. {_TRADE['qlora']}."
+    return None, f"nothing fits: {_way_out(spec, shape, card, qlora)}"
+
+
+def _way_out(spec: RunSpec, shape: ModelShape, card: Card, least: MethodPlan) -> str:
+    """The smallest change that would make the smallest method fit."""
+    have = room(card)
+    for length in (2048, 1024, 512, 256):
+        if length < least.length:
+            held = _bytes(spec, shape, card, "qlora", length, least.optimizer, 1, 1.0)
+            if held.total <= have:
+                return f"QLoRA would with length {length:,}, batch 1 and recompute ({gib(held.total)})"
+    short = gib(least.bytes.total - have)
+    return f"QLoRA is {short} short of the {gib(have)} there are; take a smaller model or a larger card"
+
+
+def _findings(
+    spec: RunSpec,
+    shape: ModelShape,
+    card: Card,
+    methods: tuple[MethodPlan, ...],
+    recommended: Method | None,
+) -> tuple[Finding, ...]:
+    """What the user should know of the plan; `stop` where it cannot work."""
+    found = []
+    chosen = next((one for one in methods if one.method == spec.method), None)
+    if recommended is None and spec.method == "auto":
+        least = next(one for one in methods if one.method == "qlora")
+        message = f"{shape.name} does not fit on {card.name} with any method"
+        found.append(Finding("stop", "nothing_fits", message, _way_out(spec, shape, card, least)))
+    elif chosen is not None and not chosen.fits:
+        todo = f"take method: {recommended}" if recommended else _way_out(spec, shape, card, chosen)
+        message = f"{chosen.method} does not fit on {card.name}: it {chosen.reason}"
+        found.append(Finding("stop", "does_not_fit", message, todo))
+    if shape.context and spec.length and spec.length > shape.context:
+        message = (
+            f"length {spec.length:,} is more than the {shape.context:,} tokens {shape.name} was made for"
+        )
+        found.append(Finding("warn", "over_context", message, f"set length to {shape.context} or less"))
+    if not card.bf16 and card.kind == "gpu" and spec.precision == "bf16":
+        message = f"{card.name} has no bf16"
+        found.append(Finding("stop", "no_bf16", message, "set precision to auto or fp16"))
+    if card.kind == "cpu" and spec.precision in ("bf16", "fp16"):
+        message = f"precision {spec.precision} needs a GPU, and this run would be on the CPU"
+        found.append(Finding("stop", "no_gpu", message, "set precision to auto or fp32"))
+    if shape.estimated:
+        message = f"{shape.architecture} is a family we do not know: its size is reckoned, not counted"
+        found.append(Finding("info", "estimated", message, "watch the memory of the first steps"))
+    return tuple(found)

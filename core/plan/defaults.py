@@ -1,0 +1,114 @@
+"""What is taken where the user leaves it open: length, effective batch, epochs, learning rate, and why."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from core.models.shape import ModelShape
+from core.plan.cards import Card
+from core.spec import Method, RunSpec
+
+SHORT = 2048
+"""Rows up to here are kept whole without asking what that costs."""
+BATCH = {"gpu": 16, "cpu": 8}
+"""Rows that one step learns from."""
+RATES = (
+    # up to this many parameters: full, LoRA
+    (5e6, 1e-3, 2e-3),
+    (1e8, 5e-4, 1e-3),
+    (1e9, 5e-5, 3e-4),
+    (4e9, 2e-5, 2e-4),
+    (float("inf"), 1e-5, 2e-4),
+)
+STEPS_AN_EPOCH = 20
+"""Few rows get a smaller step, so that there are at least about this many in an epoch."""
+
+
+def length(spec: RunSpec, shape: ModelShape, card: Card, report: dict[str, Any] | None) -> int:
+    """Tokens of the longest row that is kept whole; capped by what the model was made for.
+
+    From the data: the longest row, or where that is long the 99th percentile. Without data 2,048,
+    on a CPU 1,024.
+    """
+    if spec.length is not None:
+        return spec.length
+    lengths = (report or {}).get("lengths")
+    if lengths:
+        most = int(lengths["max"])
+        wanted = most if most <= SHORT else max(SHORT, int(lengths["p99"]))
+        wanted = max(64, -(-wanted // 64) * 64)
+    else:
+        wanted = SHORT if card.kind == "gpu" else SHORT // 2
+    return min(wanted, shape.context) if shape.context else wanted
+
+
+def rows(report: dict[str, Any] | None) -> int | None:
+    """Rows to train on, None where the data were not read."""
+    if not report:
+        return None
+    return int(report.get("train_rows") or 0) or None
+
+
+def effective_batch(spec: RunSpec, card: Card, count: int | None) -> int:
+    """Rows of one step: a power of two."""
+    if spec.batch is not None and spec.accumulate is not None:
+        return spec.batch * spec.accumulate
+    wanted = BATCH[card.kind]
+    while count is not None and wanted > 1 and count / wanted < STEPS_AN_EPOCH:
+        wanted //= 2
+    return max(wanted, spec.batch or 1)
+
+
+def epochs(spec: RunSpec, count: int | None) -> float:
+    """Times through the data: few rows want more, facts want more than a manner."""
+    if spec.epochs is not None:
+        return spec.epochs
+    few = count is None or count <= 2_000
+    if spec.aim == "knowledge":
+        return 4.0 if few else 3.0
+    if spec.aim == "try":
+        return 1.0
+    if few:
+        return 3.0
+    return 2.0 if count is not None and count <= 20_000 else 1.0
+
+
+def learning_rate(spec: RunSpec, shape: ModelShape, method: Method) -> float:
+    """Small models want, and bear, larger steps; adapters about ten times those of full tuning."""
+    if spec.learning_rate is not None:
+        return spec.learning_rate
+    size = shape.parameters
+    if method == "full":
+        return (
+            1e-3
+            if size < 5e6
+            else 5e-4
+            if size < 1e8
+            else 5e-5
+            if size < 1e9
+            else 2e-5
+            if size < 4e9
+            else 1e-5
+        )
+    return 2e-3 if size < 5e6 else 1e-3 if size < 1e8 else 3e-4 if size < 1e9 else 2e-4
+
+
+def useful_share(batch: int, limit: int, report: dict[str, Any] | None) -> tuple[float, float]:
+    """Mean tokens a row, and the share of a padded pass that is not padding.
+
+    Rows of a pass are as long as the longest of them; of n rows that is about the quantile n / (n + 1).
+    """
+    lengths = (report or {}).get("lengths")
+    if not lengths:
+        return limit * 0.6, 0.7
+    known = [(0.0, lengths["min"]), (0.5, lengths["p50"]), (0.9, lengths["p90"]), (0.95, lengths["p95"])]
+    known += [(0.99, lengths["p99"]), (1.0, lengths["max"])]
+    wanted = batch / (batch + 1)
+    longest = float(lengths["max"])
+    for (low, a), (high, b) in pairwise(known):
+        if low <= wanted <= high:
+            longest = a + (b - a) * (wanted - low) / (high - low)
+            break
+    mean = min(float(lengths["mean"]), float(limit))
+    return mean, min(1.0, mean / max(1.0, min(longest, float(limit)))) if batch > 1 else 1.0
