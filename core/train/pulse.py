@@ -9,6 +9,7 @@ from core.runs.events import EventLog, Gpu
 from core.runs.lock import WorkerLock
 
 SECONDS = 2.0
+FIRST = 0.5
 
 
 class Pulse:
@@ -30,6 +31,7 @@ class Pulse:
 
     def _beat(self) -> None:
         sampler = Sampler()
+        self._leave.wait(FIRST)  # rates are counted from here on
         while not self._leave.is_set():
             self._lock.heartbeat()
             with contextlib.suppress(OSError):  # a full disk is the training's to tell

@@ -8,13 +8,14 @@ import os
 import sys
 import time
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
-from core.runs.events import Checkpoint, End, Error, EventLog, Finding, Start
+from core.runs.events import Checkpoint, End, Error, EventLog, Finding, Start, Step
 from core.runs.folder import RunFolder
-from core.runs.history import History, replay
+from core.runs.history import replay
 from core.runs.lock import WorkerLock
 from core.spec import RunSpec
 from core.train import checkpoints, device, download, failures, ready
@@ -41,8 +42,10 @@ def work(run: RunFolder) -> int:
         print(error, file=sys.stderr)
         return 1
     log, asked = EventLog(run.events_file), Asked(run)
-    course = Course()
     try:
+        checkpoints.sweep(run)
+        course = Course.begin(run)
+        log.write(Start(os.getpid(), course.resumed[0] if course.resumed else None, course.versions))
         with asked.listening(), Pulse(log, lock):
             try:
                 end = train(run, log, asked, course)
@@ -62,14 +65,28 @@ def work(run: RunFolder) -> int:
     return 1 if end.state == "failed" else 0
 
 
+@dataclass
 class Course:
-    """How far a run has come, for the one who has to explain why it went no further."""
+    """Where a run stands: what it goes on from, and how far it has come, should it have to explain itself."""
 
+    versions: dict[str, str]
+    resumed: tuple[int, Path] | None
+    """Step and folder of the checkpoint to go on from."""
+    before: Step | None
+    """What was told of that step."""
     spec: RunSpec | None = None
     watch: Any = None
 
+    @classmethod
+    def begin(cls, run: RunFolder) -> "Course":
+        resumed = checkpoints.newest_whole(run)
+        steps = replay(run).steps if resumed else []
+        before = next((told for told in reversed(steps) if resumed and told.step <= resumed[0]), None)
+        return cls(ready.library_versions(), resumed, before)
+
     @property
     def step(self) -> int | None:
+        """The last whole step; None before the first."""
         return self.watch.step if self.watch else None
 
 
@@ -77,11 +94,7 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
     """One run, from its spec to its adapter or model."""
     begun = time.time()
     stage = Stages(log, asked)
-    checkpoints.sweep(run)
-    resumed = checkpoints.newest_whole(run)
-    before = replay(run)
-    versions = ready.library_versions()
-    log.write(Start(os.getpid(), resumed[0] if resumed else None, versions))
+    resumed, before = course.resumed, course.before
 
     # what can be refused is refused before anything heavy starts
     spec = course.spec = run.spec()
@@ -134,7 +147,6 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
 
     held_out = within(list(built.eval or []), EVALUATED_TOKENS[where.kind])
     steps = steps_of(spec, len(built.train))
-    done_before = last_step(before, resumed[0] if resumed else 0)
     watch = course.watch = Watch(
         run,
         spec,
@@ -146,8 +158,8 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
         end_ids,
         held_out,
         checkpoint_bytes=ready.checkpoint_bytes(spec, model),
-        tokens=done_before.tokens if done_before else 0,
-        seconds=done_before.seconds if done_before else 0.0,
+        tokens=before.tokens if before else 0,
+        seconds=before.seconds if before else 0.0,
     )
     settings = arguments(spec, run, where, steps)
     settings.eval_on_start = bool(held_out) and resumed is None
@@ -205,7 +217,7 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
             "template": built.template.name if built.template else None,
             "end_ids": end_ids,
             "seed": spec.seed,
-            "versions": versions,
+            "versions": course.versions,
         },
     )
     return End(state, "" if finished else f"as asked, after step {step} of {tuner.state.max_steps}")
@@ -221,11 +233,6 @@ def within(rows: list[Any], tokens: int) -> list[Any]:
             break
         taken.append(row)
     return taken
-
-
-def last_step(history: History, step: int) -> Any:
-    """What was told of the last step up to `step`, None when there is none."""
-    return next((told for told in reversed(history.steps) if told.step <= step), None)
 
 
 def commit_of(folder: Path) -> str | None:
