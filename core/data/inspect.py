@@ -3,6 +3,7 @@
 Run as a child process (`core.job`); everything it tells is made by the code that feeds the trainer.
 """
 
+import sys
 from typing import Any
 
 from core.data import lengths
@@ -153,6 +154,8 @@ def _tokens(shown: Rendered, length: int | None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    # tokenizers do without torch, and importing it takes longer than reading most datasets
+    sys.modules["torch"] = None  # type: ignore[assignment]
     from core.job import serve
 
     serve(answer)

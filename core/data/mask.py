@@ -121,8 +121,8 @@ def _written(one: Conversation, tokenizer: Any, template: Template, learn: Learn
 def _masked(one: _Written, ids: list[int], offsets: Offsets, tokenizer: Any) -> Rendered | Refused:
     if one.spans is None:
         return Rendered(one.row, one.text, ids, [1] * len(ids), offsets, True, one.folded)
-    cuts = [border for span in one.spans for border in _borders(span)]
-    shared = _shared(one.text, cuts, ids, offsets, tokenizer)
+    borders = [border for span in one.spans for border in _borders(span)]
+    shared = _shared(one.text, borders, ids, offsets, tokenizer)
     if shared:
         ids, offsets = _in_pieces(one.text, shared, tokenizer)
     learned, token = [0] * len(ids), 0
@@ -132,15 +132,26 @@ def _masked(one: _Written, ids: list[int], offsets: Offsets, tokenizer: Any) -> 
         while token < len(ids) and offsets[token][0] < span.end:
             learned[token] = 1
             token += 1
-    meant = [one.text[span.start : span.end] for span in one.spans]
-    said = tokenizer.decode([i for i, keep in zip(ids, learned, strict=True) if keep])
-    lossy = _bare(said) != _bare("".join(meant))
-    if lossy:  # the tokenizer may be unable to spell it; then spelling it alone gives the same
-        alone = (tokenizer.decode(tokenizer(words, add_special_tokens=False)["input_ids"]) for words in meant)
-        if _bare(said) != _bare("".join(alone)):
+    lossy = False
+    if not _spells(ids, learned, [one.text[span.start : span.end] for span in one.spans], tokenizer):
+        # a tokenizer that drops what it cannot write also counts its offsets wrong: go piece by piece
+        lossy = True
+        ids, offsets, learned = _piece_by_piece(one, tokenizer)
+        if not _spells(ids, learned, _respelled(one, tokenizer), tokenizer):
             return Refused(one.row, "no_mask", "the tokens to be learned do not spell the answer")
     ends = bool(one.spans) and one.spans[-1].end_token is not None
     return Rendered(one.row, one.text, ids, learned, offsets, ends, one.folded, lossy)
+
+
+def _spells(ids: list[int], learned: list[int], meant: list[str], tokenizer: Any) -> bool:
+    said = tokenizer.decode([token for token, keep in zip(ids, learned, strict=True) if keep])
+    return _bare(said) == _bare("".join(meant))
+
+
+def _respelled(one: _Written, tokenizer: Any) -> list[str]:
+    """What is to be learned, as far as the tokenizer can write it."""
+    meant = (one.text[span.start : span.end] for span in one.spans or [])
+    return [tokenizer.decode(tokenizer(words, add_special_tokens=False)["input_ids"]) for words in meant]
 
 
 def _borders(span: Span) -> tuple[int, ...]:
@@ -179,15 +190,35 @@ def _in_pieces(text: str, cuts: list[int], tokenizer: Any) -> tuple[list[int], O
     ids: list[int] = []
     offsets: Offsets = []
     for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
-        # a piece in the middle of a text must not get the blank that some tokenizers put before a text
-        anchor = "\n" if start and _prepends_blank(tokenizer) else ""
-        batch = tokenizer(anchor + text[start:end], add_special_tokens=False, return_offsets_mapping=True)
-        shift = start - len(anchor)
-        for token, (begin, stop) in zip(batch["input_ids"], batch["offset_mapping"], strict=True):
-            if stop > len(anchor):
-                ids.append(token)
-                offsets.append((begin + shift, stop + shift))
+        more, places = _piece(text, start, end, tokenizer)
+        ids += more
+        offsets += places
     return ids, offsets
+
+
+def _piece_by_piece(one: _Written, tokenizer: Any) -> tuple[list[int], Offsets, list[int]]:
+    """As `_in_pieces`, cut at both ends of every span, with what is learned known by the piece."""
+    ids: list[int] = []
+    offsets: Offsets = []
+    learned: list[int] = []
+    at = 0
+    for span in one.spans or []:
+        for start, end, keep in ((at, span.start, 0), (span.start, span.end, 1)):
+            more, places = _piece(one.text, start, end, tokenizer)
+            ids, offsets, learned = ids + more, offsets + places, learned + [keep] * len(more)
+        at = span.end
+    more, places = _piece(one.text, at, len(one.text), tokenizer)
+    return ids + more, offsets + places, learned + [0] * len(more)
+
+
+def _piece(text: str, start: int, end: int, tokenizer: Any) -> tuple[list[int], Offsets]:
+    # a piece in the middle of a text must not get the blank that some tokenizers put before a text
+    anchor = "\n" if start and _prepends_blank(tokenizer) else ""
+    batch = tokenizer(anchor + text[start:end], add_special_tokens=False, return_offsets_mapping=True)
+    skip = len(tokenizer(anchor, add_special_tokens=False)["input_ids"]) if anchor else 0
+    shift = start - len(anchor)
+    places = [(begin + shift, stop + shift) for begin, stop in batch["offset_mapping"][skip:]]
+    return batch["input_ids"][skip:], places
 
 
 @lru_cache(maxsize=16)

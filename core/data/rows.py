@@ -143,8 +143,8 @@ def choose_template(data: Data, name: str, tokenizer: Any, tally: Tally) -> Temp
                 "warn", "no_end", "this tokenizer has no end of text, so where a text ends is not learned"
             )
         return None
-    reasoning = any("<think>" in words for one in data.conversations[:200] for words in one.answers())
-    template = templates.choose(name, tokenizer, reasoning=reasoning)
+    thoughts = any("<think>" in words for one in data.conversations[:200] for words in one.answers())
+    template = templates.choose(name, tokenizer, thoughtless=not thoughts)
     if template.warning:
         tally.say("warn", "template", template.warning, "choose another template if answers look wrong")
     return template

@@ -52,19 +52,20 @@ class Template:
     warning: str = ""
 
 
-def choose(name: str, tokenizer: Any, *, reasoning: bool = False) -> Template:
+def choose(name: str, tokenizer: Any, *, thoughtless: bool = False) -> Template:
     """The template called `name` ("auto", one of NAMES, or the path of a Jinja file), checked to work.
 
-    `reasoning`: the data's answers hold thoughts, so a template's switch for thinking is left as it is.
+    `thoughtless`: the data's answers hold no thoughts, so a template that would have the model think
+    before each answer gets its switch for that turned off, to ask as the rows answer.
     UserError: no such template, it does not render (with the line), the tokenizer lacks its tokens, or
     nothing ends an answer.
     """
     if name == "auto":
         if tokenizer.chat_template:
             own = _own(tokenizer)
-            return _checked("own", "model", own, "the model's own", tokenizer, reasoning)
+            return _checked("own", "model", own, "the model's own", tokenizer, thoughtless)
         named, why = _fitting(tokenizer)
-        return _checked(named, "named", _named_source(named), why, tokenizer, reasoning)
+        return _checked(named, "named", _named_source(named), why, tokenizer, thoughtless)
     if name in NEEDS:
         lacks = [text for text in NEEDS[name] if not is_one_token(text, tokenizer)]
         if lacks:
@@ -74,7 +75,7 @@ def choose(name: str, tokenizer: Any, *, reasoning: bool = False) -> Template:
                 f"it has no single token for {', '.join(lacks)}",
                 f"choose {instead}, which needs none that is missing",
             )
-        return _checked(name, "named", _named_source(name), "chosen by name", tokenizer, reasoning)
+        return _checked(name, "named", _named_source(name), "chosen by name", tokenizer, thoughtless)
     path = Path(name).expanduser()
     if not path.is_file():
         near = nearest(name, NAMES)
@@ -87,7 +88,7 @@ def choose(name: str, tokenizer: Any, *, reasoning: bool = False) -> Template:
         source = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read", str(error), "give a text file") from None
-    return _checked(str(path), "file", source, "from a file", tokenizer, reasoning)
+    return _checked(str(path), "file", source, "from a file", tokenizer, thoughtless)
 
 
 def apply(template: Template, tokenizer: Any) -> None:
@@ -148,7 +149,7 @@ def _checked(
     source: str,
     why: str,
     tokenizer: Any,
-    reasoning: bool,
+    thoughtless: bool,
 ) -> Template:
     label = "the model's own template" if origin == "model" else f"the template {name}"
     skeleton = _skeleton(label, source, tokenizer)
@@ -156,7 +157,7 @@ def _checked(
         source = "{{- bos_token -}}\n" + source
         skeleton = _skeleton(label, source, tokenizer)
     warning = ""
-    if not reasoning and (skeleton.gap or not skeleton.prompt_fits):
+    if thoughtless and (skeleton.gap or not skeleton.prompt_fits):
         source, skeleton, switched = _without_thinking(source, skeleton, tokenizer)
         if switched:
             why += f"; saved with {switched} off unless asked for, as the data holds no thoughts"
