@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from core.models.hub import cached_folder
 from core.models.shape import looks_like_path
+from core.plan.memory import adapter_parameters
 
 if TYPE_CHECKING:
     from core.models.shape import ModelShape
@@ -35,21 +36,15 @@ class Space:
 
 
 def space(spec: RunSpec, shape: ModelShape) -> Space:
-    """Reckons a resolved run. LoRA: rank x (in + out) of every adapted matrix, saved in fp32."""
+    """Reckons a resolved run. Adapters are saved in fp32."""
     if spec.method == "full":
         trained = shape.parameters
         result = trained * (4 if spec.precision == "fp32" else 2)
     else:
-        trained = adapter_parameters(spec, shape)
+        targets = None if spec.lora.targets == "all-linear" else spec.lora.targets
+        trained = adapter_parameters(shape, spec.lora.rank, targets)
         result = trained * 4
     checkpoint = int(result + trained * OPTIMIZER_BYTES.get(spec.optimizer, 8.0)) + SMALL_FILES // 2
     run = result + SMALL_FILES + (spec.save.keep + 1) * checkpoint
     here = looks_like_path(spec.model) or cached_folder(spec.model, spec.revision) is not None
     return Space(result, checkpoint, run, 0 if here else shape.weight_bytes or 0)
-
-
-def adapter_parameters(spec: RunSpec, shape: ModelShape) -> int:
-    """Parameters of the LoRA matrices A (rank x in) and B (out x rank) in all layers."""
-    targets = spec.lora.targets
-    adapted = [one for one in shape.linears if targets == "all-linear" or one[0].split(".")[-1] in targets]
-    return shape.layers * spec.lora.rank * sum(size_in + size_out for _, size_in, size_out in adapted)

@@ -1,0 +1,219 @@
+"""Which models the Model step offers, which of them fit this machine, and which one it would take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual.content import Content
+
+from core.numbers import count
+
+if TYPE_CHECKING:
+    from core.machine import Machine
+    from core.machine.gpus import Gpu
+    from core.models.shape import ModelShape
+    from core.spec import Method
+
+METHODS: tuple[Method, ...] = ("full", "lora", "qlora")
+LEAST_LENGTH = 1024
+"""Tokens of a row that the badges are reckoned for: enough for most question-and-answer data."""
+SHOWN = {"full": "full", "lora": "LoRA", "qlora": "QLoRA"}
+SUGGESTED = ("Qwen/Qwen3-0.6B", "Qwen/Qwen3-1.7B", "Qwen/Qwen3-4B", "Qwen/Qwen3-8B")
+"""Open licence, not gated, one family: what to take unless there is a reason, the smallest first."""
+
+NAME, SIZE, BADGES, KIND = 33, 8, 16, 5
+"""Widths of the columns of the list, in cells."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One line of the list. `model` is what the spec gets: a Hub id or a folder."""
+
+    model: str
+    shown: str
+    group: str
+    parameters: int | None = None
+    shape: ModelShape | None = None
+    needs: Mapping[str, int] | None = None
+    """Method -> the least memory it takes, in bytes; None: not known before the model was looked at."""
+    room: int = 0
+    """Bytes free for it here."""
+    chat: bool | None = None
+    licence: str = ""
+    gated: bool = False
+    context: int | None = None
+    note: str = ""
+
+    @property
+    def fits(self) -> frozenset[str] | None:
+        """Methods that fit this machine."""
+        if self.needs is None:
+            return None
+        return frozenset(method for method, need in self.needs.items() if need <= self.room)
+
+
+def catalogue_offers(machine: Machine) -> list[Offer]:
+    """Every catalogue entry with what fits here. Some tens of milliseconds; meant for a thread."""
+    from core.models.catalogue import catalogue
+    from core.models.hub import cached_folder
+    from core.models.shape import shape_from_config
+
+    offers = []
+    for entry in catalogue():
+        shape = shape_from_config(entry.id, entry.config, hub=True)
+        offers.append(
+            Offer(
+                entry.id,
+                entry.id,
+                entry.family,
+                entry.parameters,
+                shape,
+                needs(shape, machine),
+                room(machine),
+                entry.chat,
+                entry.licence or "",
+                bool(entry.gated),
+                entry.context,
+                "on this machine" if cached_folder(entry.id) else "",
+            )
+        )
+    return offers
+
+
+def needs(shape: ModelShape, machine: Machine) -> dict[str, int]:
+    """Method -> the least it takes here: one row of `LEAST_LENGTH` tokens, everything recomputed."""
+    from core.plan.memory import estimate
+
+    card = _card(machine)
+    precision = "fp32" if card is None else "bf16" if card.bf16 is not False else "fp16"
+    return {
+        method: estimate(
+            shape,
+            method,
+            batch=1,
+            length=LEAST_LENGTH,
+            optimizer="adamw_8bit" if method == "full" and card else "adamw",
+            precision=precision,
+            on_gpu=card is not None,
+        ).total
+        for method in METHODS
+    }
+
+
+def room(machine: Machine) -> int:
+    """Bytes that a run may take here: the emptiest card's free memory, or without one the free RAM."""
+    card = _card(machine)
+    return (card.memory_free or card.memory_total or 0) if card else machine.ram_available
+
+
+def _card(machine: Machine) -> Gpu | None:
+    usable = [gpu for gpu in machine.gpus if gpu.error is None and gpu.visible and gpu.memory_total]
+    return max(usable, key=lambda gpu: gpu.memory_free or gpu.memory_total or 0, default=None)
+
+
+def folder_offer(folder: str, group: str, machine: Machine, shown: str = "") -> Offer | None:
+    """A model's folder as an offer; None when it is no model that can be read."""
+    from core.errors import UserError
+    from core.models.shape import read_folder
+
+    path = Path(folder).expanduser()
+    try:
+        shape = read_folder(path, folder)
+    except UserError:
+        return None
+    note = "" if shape.has_weights else "no weights in it"
+    shown = "the demo's own model" if group == "the demo" else shown or folder
+    return Offer(
+        folder,
+        shown,
+        group,
+        shape.parameters,
+        shape,
+        needs(shape, machine),
+        room(machine),
+        shape.has_template,
+        context=shape.context,
+        note=note,
+    )
+
+
+def folders_near(here: Path) -> list[str]:
+    """Folders that hold a model, here or one level below."""
+    found = [here] if (here / "config.json").is_file() else []
+    try:
+        found += sorted(file.parent for file in here.glob("*/config.json"))
+    except OSError:
+        return []
+    return [str(one) for one in found[:20]]
+
+
+def demo_model() -> str:
+    """The folder of the small base model that ships with finetui."""
+    import core.demo
+
+    return str(Path(core.demo.__file__).parent / "model")
+
+
+def recommended(offers: Sequence[Offer], machine: Machine, aim: str | None) -> tuple[str, str]:
+    """The model taken when nobody chooses, and why, in a line."""
+    by_name = {offer.model: offer for offer in offers}
+    demo = demo_model()
+    if _card(machine) is None and demo in by_name:
+        return demo, "no GPU here: the demo's small model learns in minutes on this CPU, others take hours"
+    fitting = [name for name in SUGGESTED if "lora" in (by_name[name].fits or ()) and name in by_name]
+    if not fitting:
+        return (
+            demo if demo in by_name else SUGGESTED[0]
+        ), "the smallest there is: little memory is free here"
+    name = fitting[-1]
+    base = f"{name}-Base"
+    if aim == "chat" and base in by_name:
+        return (
+            base,
+            "the largest of its family that LoRA fits here, up to 8 B; a base model, as the aim asks",
+        )
+    return name, "the largest of its family that LoRA fits here, up to 8 B; open licence, no login needed"
+
+
+def matches(offer: Offer, text: str) -> bool:
+    """Every word typed stands in the offer's name, family or note."""
+    held = f"{offer.model} {offer.group} {offer.note} {'chat' if offer.chat else 'base'}".lower()
+    return all(word in held for word in text.lower().split())
+
+
+def looks_typed(text: str) -> bool:
+    """Whether what is typed may be a folder or a Hub id rather than words to search by."""
+    return "/" in text or text.startswith(("~", ".")) or Path(text).is_dir()
+
+
+def line(offer: Offer, star: bool, width: int) -> Content:
+    """One line of at most `width` cells: name, size, what fits, chat or base, and what must be known."""
+    name = offer.shown if len(offer.shown) < NAME else "…" + offer.shown[-(NAME - 2) :]
+    # the end of a name tells more than its beginning
+    pieces: list[tuple[str, str] | str] = [("★ " if star else "  ", "bold $warning"), f"{name:<{NAME}}"]
+    pieces.append((f"{count(offer.parameters) if offer.parameters else '':>{SIZE - 2}}  ", "bold"))
+    pieces += badges(offer.fits)
+    kind = "" if offer.chat is None else "chat" if offer.chat else "base"
+    pieces.append((f"{kind:<{KIND}}", "$foreground 60%"))
+    if offer.gated:
+        pieces.append(("gated ", "$text-warning"))
+    if offer.note:
+        pieces.append((offer.note, "$foreground 60%"))
+    return Content.assemble(*pieces).truncate(width, ellipsis=True)
+
+
+def badges(fits: frozenset[str] | None) -> list[tuple[str, str] | str]:
+    """Which methods fit, each in its own column, so that the eye runs down one."""
+    if fits is None:
+        return [(f"{'? Enter looks':<{BADGES}}", "$foreground 35%")]
+    if not fits:
+        return [(f"{'too large here':<{BADGES}}", "$text-error")]
+    pieces: list[tuple[str, str] | str] = []
+    for method in METHODS:
+        wide = len(SHOWN[method]) + 1
+        shown = SHOWN[method] if method in fits else "–"
+        pieces.append((f"{shown:<{wide}}", "$text-success" if method in fits else "$foreground 35%"))
+    return [*pieces, " "]
