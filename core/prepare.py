@@ -71,6 +71,37 @@ def prepare(spec: RunSpec, on_progress: Progress | None = None) -> Prepared:
     return finish(spec, machine, shape, report)
 
 
+def plan_for(
+    spec: RunSpec,
+    *,
+    vram: float | None = None,
+    card: str | None = None,
+    on_progress: Progress | None = None,
+) -> Plan:
+    """The plan for this machine, or for a card that need not be here; data are read where they can be.
+
+    `vram` is in GiB. Without data that are here (no source, or a plan for a model that is not), the
+    lengths are assumed and the plan has no steps and no time. UserError as `prepare`.
+    """
+    from core.plan.advise import advise
+    from core.plan.cards import card_named, card_of_size
+
+    tell, spec = on_progress or _silent, anchored(spec)
+    chosen = card_named(card) if card else card_of_size(vram) if vram is not None else None
+    shape = read_shape(spec.model, spec.revision)
+    report = None
+    if spec.data.source != NO_DATA:
+        request = inspect_request(spec)
+        if not Path(spec.model).is_dir() or not shape.has_tokenizer:
+            request["model"] = None  # only what can be known without its tokenizer
+        report = run_job("core.data.inspect", request, tell)
+    return advise(spec, look(), shape, report, card=chosen)
+
+
+NO_DATA = "none"
+"""The source of a spec that only asks what a model takes."""
+
+
 async def prepare_async(spec: RunSpec, on_progress: Progress | None = None) -> Prepared:
     """As `prepare`, leaving the event loop free; cancelling ends the child that reads the data."""
     tell, spec = on_progress or _silent, anchored(spec)

@@ -28,9 +28,9 @@ def plan(
     as_json: options.Json = False,
 ) -> None:
     """What each method needs, how long it takes, and which is recommended (exit code 1 if none fits)."""
-    from core.cli.planning import plan_for
+    from core.prepare import NO_DATA, plan_for
 
-    spec = options.spec_of(file, model, source or (None if file else "none"), method, changes)
+    spec = options.spec_of(file, model, source or (None if file else NO_DATA), method, changes)
     tell, wipe = show.progress(not as_json)
     try:
         made = plan_for(spec, vram=vram, card=card, on_progress=tell)

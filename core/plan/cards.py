@@ -56,8 +56,9 @@ def card_named(name: str) -> Card:
     found = _lookup(name)
     if found is None:
         names = [str(one["name"]) for one in known_cards()]
-        meant = nearest(name, names)
-        todo = f"did you mean {meant}?" if meant else f"known are {', '.join(names)}"
+        by_number = {name.split()[1]: name for name in names if " " in name}
+        meant = nearest(name, names) or by_number.get(nearest(name, by_number) or "")
+        todo = f"did you mean {meant}?" if meant else f"known are {', '.join(names)}."
         raise UserError(f"no card is called {name}", "it is not in the list", f"{todo} Or give --vram GIB")
     memory = int(found["memory_gib"] * GIB)
     bf16 = tuple(found["capability"]) >= BF16_CAPABILITY
