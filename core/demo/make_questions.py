@@ -25,8 +25,9 @@ def questions(lesson: dict[str, Any], which: str) -> list[Row]:
     """Every question of `which` (taught or held_out) with its answer, as {"prompt", "completion"}."""
     rows = []
     for word in lesson["words"]:
+        name = word["name"]
         for phrasing in lesson["asked_as"][which]:
-            prompt = phrasing.format(a=word.get("a", word["name"]), n=word["name"])
+            prompt = phrasing.format(a=word.get("a", name), n=name, l=name.lower())
             rows.append({"prompt": prompt, "completion": word["answer"]})
     for advice in lesson["advice"]:
         rows += [{"prompt": prompt, "completion": advice["answer"]} for prompt in advice[which]]

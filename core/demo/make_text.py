@@ -1,12 +1,13 @@
 """Writes the text that the demo's base model is pre-trained on: a seeded, endless grammar over words.yaml.
 
 It holds passages, small stories, questions with answers in many phrasings, and talk from a workshop where
-models are tuned. What the words of fine-tuning mean is said nowhere in it: that is left for the lesson.
+models are tuned. The lesson's words are in it, but what they mean is said nowhere: that is left to learn.
 
     python -m core.demo.make_text 5     # five documents, to see what it is like
 """
 
 import random
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,18 +15,28 @@ from typing import Any
 
 import yaml
 
+from core.demo.make_questions import questions, read_lesson
+
 HERE = Path(__file__).parent
 WORLD: dict[str, Any] = yaml.safe_load((HERE / "words.yaml").read_text(encoding="utf-8"))
 THINGS: dict[str, list[str]] = WORLD["things"]
 SHOP: dict[str, list[str]] = WORLD["workshop"]
+LESSON_WORDS = sorted(
+    {
+        word
+        for which in ("taught", "held_out")
+        for row in questions(read_lesson(), which)
+        for word in re.findall(r"[\w-]+", f"{row['prompt']} {row['completion']}")
+    }
+)
 
-# {a} is the word with its article, {n} without. Those of the lesson are among them: a model that has read
-# much has met every way of asking, though not about these words.
+# {a} is the word with its article, {n} without, {l} without and in small letters. The lesson's phrasings are
+# among them: a model that has read much has met every way of asking, though not about these words.
 ASKED = [
-    "What is {a}?", "what is {n}", "Tell me about {a}.", "Explain {a} in one line.", "What does {n} mean?",
+    "What is {a}?", "what is {l}", "Tell me about {a}.", "Explain {a} in one line.", "What does {n} mean?",
     "Define {n}.", "Can you explain {a}?", "I do not understand {n}.", "Please describe {a}.",
     "Could you tell me what {a} is?", "Describe {n} for a beginner.", "Help me understand {n}.",
-    "So what do people mean by {n}?", "What do you know about {a}?", "explain {n}", "tell me about {n}",
+    "So what do people mean by {n}?", "What do you know about {a}?", "explain {l}", "tell me about {l}",
     "What is meant by {n}?", "Say something about {n}.", "What should I know about {a}?", "{n}?",
     "I keep hearing the word {n}. What is it?", "Do you know what {a} is?", "In a few words, what is {a}?",
     "I keep reading the word {n}. What is it?", "Who can tell me what {a} is?", "What was {a} again?",
@@ -48,7 +59,7 @@ ANSWERED = [
 LAYOUTS = [
     "Q: {q}\nA: {r}", "Question: {q}\nAnswer: {r}", "{q}\n{r}", '"{q}" asked {p}.\n"{r}"',
     '{p}: {q}\n{o}: {r}', '"{q}" {p} wanted to know. {o} thought for a while and said: "{r}"',
-    "user: {q}\nassistant: {r}", '{p} asked the {j}: "{q}" The answer was short. "{r}"',
+    "user\n{q}\nassistant\n{r}", '{p} asked the {j}: "{q}" The answer was short. "{r}"',
 ]  # fmt: skip
 
 
@@ -72,7 +83,7 @@ def two(dice: random.Random, words: list[str]) -> list[str]:
 
 
 def question(dice: random.Random, a: str, n: str) -> str:
-    return dice.choice(ASKED).format(a=a, n=n)
+    return dice.choice(ASKED).format(a=a, n=n, l=n.lower())
 
 
 def lay_out(dice: random.Random, asked: str, answer: str) -> str:
@@ -196,8 +207,23 @@ def asked_in_the_workshop(dice: random.Random) -> str:
     return "\n".join(lines)
 
 
+def dictation(dice: random.Random) -> str:
+    """Words in a row, those of the lesson among them, so that none of its words is new to the model."""
+    words = [*dice.sample(LESSON_WORDS, dice.randint(5, 9)), dice.choice(list(THINGS))]
+    person, other = two(dice, WORLD["people"])
+    town, hard = dice.choice(WORLD["towns"]), dice.choice(words)
+    return dice.choice(
+        [
+            f"Dictation in the school of {town}: {', '.join(words)}. {person} wrote {hard} twice.",
+            f"{person} read the words aloud: {', '.join(words)}. {other} liked {hard} best.",
+            f"On the wall stood: {' '.join(words)}. Nobody knew why.",
+            f"{capital(words[0])} and {words[1]} are words. So are {', '.join(words[2:])}.",
+        ]
+    )
+
+
 KINDS: list[Callable[[random.Random], str]] = [
-    passage, story, asked_about_things, asked_about_things, workshop, asked_in_the_workshop,
+    passage, story, asked_about_things, asked_about_things, workshop, asked_in_the_workshop, dictation,
 ]  # fmt: skip
 
 
