@@ -45,8 +45,8 @@ LIGHT = Theme(
     panel="#e4e4e4",
     dark=False,
     variables={
-        "block-cursor-background": "#005f87",
-        "block-cursor-foreground": "#ffffff",
+        "block-cursor-background": "#afd7ff",
+        "block-cursor-foreground": "#1c1c1c",
         "block-cursor-text-style": "bold",
         "border": "#005f87",
         "border-blurred": "#b2b2b2",

@@ -149,6 +149,6 @@ def test_facts_name_driver_torch_and_disks(narrow: bool) -> None:
 
 
 def test_findings_name_what_to_do() -> None:
-    text = str(findings(machines.TWO.findings))
+    text = str(findings(machines.TWO.findings, 40))
     assert text.index("already held") < text.index("kill 4242") < text.index("hf auth login")
-    assert "nothing stands in the way" in str(findings(()))
+    assert "nothing stands in the way" in str(findings((), 40))

@@ -19,6 +19,9 @@ from tui.widgets.run_table import RunTable, ago
 
 async def settled(app: FinetuiApp, pilot: Any) -> RunTable:
     """The table, once the runs were read again."""
+    while not app.screen.is_mounted:
+        await pilot.pause()
+    await app.workers.wait_for_complete()  # a look from before the change may be under way
     app.screen.read()
     await app.workers.wait_for_complete()
     await pilot.pause()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from textwrap import fill
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
@@ -84,7 +85,9 @@ class MachineScreen(StepScreen):
         self.query_one("#no-gpu", Static).update(_without_gpu(machine))
         self.query_one("#no-gpu").set_class(bool(machine.gpus), "-none")
         self.query_one("#facts", Static).update(facts(machine, self.narrow))
-        self.query_one("#findings", Static).update(findings(_beside(machine)))
+        self.query_one("#findings", Static).update(
+            findings(_beside(machine), self.query_one("#findings").size.width or 76)
+        )
         stops = [finding for finding in machine.findings if finding.severity == "stop"]
         if stops:
             self.note("mend what is marked ✗ before you start a run", "stop")
@@ -169,13 +172,14 @@ def _home(path: str) -> str:
     return f"~{path[len(home) :]}" if home != "/" and path.startswith(home) else path
 
 
-def findings(found: "tuple[Finding, ...]") -> Content:
-    """What is wrong, worst first, each with what to do."""
+def findings(found: "tuple[Finding, ...]", width: int) -> Content:
+    """What is wrong, worst first, each with what to do; the marks stand out at the left."""
     lines = []
     for one in found:
         mark, colour = SEVERITY[one.severity]
-        words = Content.assemble((f"{mark} ", f"bold {colour}"), one.message)
-        lines.append(Content.assemble(words, (f"\n  {one.todo}", "$accent")) if one.todo else words)
+        message, todo = (fill(text, width - 2).replace("\n", "\n  ") for text in (one.message, one.todo))
+        words = Content.assemble((f"{mark} ", f"bold {colour}"), message)
+        lines.append(Content.assemble(words, (f"\n  {todo}", "$accent")) if todo else words)
     return Content("\n").join(lines) if lines else Content.styled("✓ nothing stands in the way", "$success")
 
 
