@@ -13,8 +13,8 @@ from core.numbers import count
 
 if TYPE_CHECKING:
     from core.machine import Machine
-    from core.machine.gpus import Gpu
     from core.models.shape import ModelShape
+    from core.plan.cards import Card
     from core.spec import Method
 
 METHODS: tuple[Method, ...] = ("full", "lora", "qlora")
@@ -55,11 +55,12 @@ class Offer:
         return frozenset(method for method, need in self.needs.items() if need <= self.room)
 
 
-def catalogue_offers(machine: Machine) -> list[Offer]:
+def catalogue_offers(card: Card) -> list[Offer]:
     """Every catalogue entry with what fits here. Some tens of milliseconds; meant for a thread."""
     from core.models.catalogue import catalogue
     from core.models.hub import cached_folder
     from core.models.shape import shape_from_config
+    from core.plan.advise import room
 
     offers = []
     for entry in catalogue():
@@ -71,8 +72,8 @@ def catalogue_offers(machine: Machine) -> list[Offer]:
                 entry.family,
                 entry.parameters,
                 shape,
-                needs(shape, machine),
-                room(machine),
+                needs(shape, card),
+                room(card),
                 entry.chat,
                 entry.licence or "",
                 bool(entry.gated),
@@ -83,41 +84,38 @@ def catalogue_offers(machine: Machine) -> list[Offer]:
     return offers
 
 
-def needs(shape: ModelShape, machine: Machine) -> dict[str, int]:
+def card_of(machine: Machine, gpus: str | list[int] = "auto") -> Card:
+    """Where a run would compute here, as the plan sees it."""
+    from core.plan.cards import card_here
+    from core.spec import parse_spec
+
+    return card_here(parse_spec({"model": "any", "data": "any", "gpus": gpus}), machine)
+
+
+def needs(shape: ModelShape, card: Card) -> dict[str, int]:
     """Method -> the least it takes here: one row of `LEAST_LENGTH` tokens, everything recomputed."""
     from core.plan.memory import estimate
 
-    card = _card(machine)
-    precision = "fp32" if card is None else "bf16" if card.bf16 is not False else "fp16"
+    gpu = card.kind == "gpu"
     return {
         method: estimate(
             shape,
             method,
             batch=1,
             length=LEAST_LENGTH,
-            optimizer="adamw_8bit" if method == "full" and card else "adamw",
-            precision=precision,
-            on_gpu=card is not None,
+            optimizer="adamw_8bit" if method == "full" and gpu else "adamw",
+            precision=card.precision,
+            on_gpu=gpu,
         ).total
         for method in METHODS
     }
 
 
-def room(machine: Machine) -> int:
-    """Bytes that a run may take here: the emptiest card's free memory, or without one the free RAM."""
-    card = _card(machine)
-    return (card.memory_free or card.memory_total or 0) if card else machine.ram_available
-
-
-def _card(machine: Machine) -> Gpu | None:
-    usable = [gpu for gpu in machine.gpus if gpu.error is None and gpu.visible and gpu.memory_total]
-    return max(usable, key=lambda gpu: gpu.memory_free or gpu.memory_total or 0, default=None)
-
-
-def folder_offer(folder: str, group: str, machine: Machine, shown: str = "") -> Offer | None:
+def folder_offer(folder: str, group: str, card: Card, shown: str = "") -> Offer | None:
     """A model's folder as an offer; None when it is no model that can be read."""
     from core.errors import UserError
     from core.models.shape import read_folder
+    from core.plan.advise import room
 
     path = Path(folder).expanduser()
     try:
@@ -132,8 +130,8 @@ def folder_offer(folder: str, group: str, machine: Machine, shown: str = "") -> 
         group,
         shape.parameters,
         shape,
-        needs(shape, machine),
-        room(machine),
+        needs(shape, card),
+        room(card),
         shape.has_template,
         context=shape.context,
         note=note,
@@ -157,11 +155,11 @@ def demo_model() -> str:
     return str(Path(core.demo.__file__).parent / "model")
 
 
-def recommended(offers: Sequence[Offer], machine: Machine, aim: str | None) -> tuple[str, str]:
+def recommended(offers: Sequence[Offer], card: Card, aim: str | None) -> tuple[str, str]:
     """The model taken when nobody chooses, and why, in a line."""
     by_name = {offer.model: offer for offer in offers}
     demo = demo_model()
-    if _card(machine) is None and demo in by_name:
+    if card.kind == "cpu" and demo in by_name:
         return demo, "no GPU here: the demo's small model learns in minutes on this CPU, others take hours"
     fitting = [name for name in SUGGESTED if "lora" in (by_name[name].fits or ()) and name in by_name]
     if not fitting:

@@ -9,8 +9,9 @@ from textual.widgets import OptionList, Static
 from core.errors import UserError
 from core.machine import look
 from core.machine.gpus import Gpu
+from core.plan.advise import room
 from tests.tui.steps import until
-from tui.model_list import Offer, catalogue_offers, demo_model, matches, recommended
+from tui.model_list import Offer, card_of, catalogue_offers, demo_model, matches, recommended
 from tui.screens import model as model_screen
 from tui.widgets.progress_line import ProgressLine
 
@@ -34,7 +35,7 @@ def machine(gib: float | None):
     card = Gpu(0, "u", "NVIDIA Card", free, free, 0, (8, 9), True) if free else None
     box = look()
     hub = dataclasses.replace(box.hub, token_found=False)
-    return dataclasses.replace(box, gpus=(card,) if card else (), ram_available=16 * GIB, hub=hub)
+    return dataclasses.replace(box, gpus=(card,) if card else (), ram_available=16 * GIB, hub=hub, torch=None)
 
 
 @pytest.fixture
@@ -68,35 +69,39 @@ def said(app) -> str:
 
 @pytest.mark.parametrize("gib", [8, 24, 80])
 def test_a_badge_means_that_its_least_memory_is_free(gib):
-    offers = catalogue_offers(machine(gib))
+    offers = catalogue_offers(card_of(machine(gib)))
     assert len(offers) > 20
     for offer in offers:
-        assert offer.fits == {method for method, need in offer.needs.items() if need <= gib * GIB}
+        assert offer.fits == {
+            method for method, need in offer.needs.items() if need <= room(card_of(machine(gib)))
+        }
     small = next(offer for offer in offers if offer.model == "Qwen/Qwen3-0.6B")
     assert {"lora", "qlora"} <= small.fits
 
 
 def test_more_memory_never_takes_a_badge_away():
-    for less, more in zip(catalogue_offers(machine(12)), catalogue_offers(machine(48)), strict=True):
+    for less, more in zip(
+        catalogue_offers(card_of(machine(12))), catalogue_offers(card_of(machine(48))), strict=True
+    ):
         assert less.fits <= more.fits
 
 
 def test_the_recommended_one_grows_with_the_card_and_says_why():
     sizes = []
     for gib in (6, 12, 80):
-        box = machine(gib)
+        box = card_of(machine(gib))
         offers = catalogue_offers(box)
         name, why = recommended(offers, box, "manner")
         chosen = next(offer for offer in offers if offer.model == name)
         assert "lora" in chosen.fits and not chosen.gated and why
         sizes.append(chosen.parameters)
     assert sizes == sorted(sizes) and sizes[0] < sizes[-1]
-    box = machine(80)
+    box = card_of(machine(80))
     assert recommended(catalogue_offers(box), box, "chat")[0].endswith("-Base")
 
 
 def test_without_a_gpu_the_demo_is_recommended():
-    box = machine(None)
+    box = card_of(machine(None))
     demo = Offer(demo_model(), "demo", "the demo")
     name, why = recommended([demo, *catalogue_offers(box)], box, None)
     assert name == demo_model() and "no GPU" in why

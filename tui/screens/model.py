@@ -21,6 +21,7 @@ from core.job import run_job_async
 from tui import find_out
 from tui.model_list import (
     Offer,
+    card_of,
     catalogue_offers,
     demo_model,
     folder_offer,
@@ -110,27 +111,28 @@ class ModelScreen(StepScreen):
         bar = self.query_one("#progress", ProgressLine)
         bar.progress("seeing what fits this machine")
         machine = await find_out.machine(self.journey)
+        card = card_of(machine, self.journey.get("gpus", "auto"))
         runs_dir, here, aim = self.app.runs_dir, Path.cwd(), self.journey.get("aim")
 
         def offers() -> list[Offer]:
-            known = {one.model: one for one in catalogue_offers(machine)}
+            known = {one.model: one for one in catalogue_offers(card)}
             used = [self.journey.get("model"), *recent(runs_dir, "model")]
             before = [
                 known.get(name)
-                or folder_offer(name, "used before", machine)
+                or folder_offer(name, "used before", card)
                 or Offer(name, name, "used before")
                 for name in dict.fromkeys(filter(None, used))
             ]
             near = [
-                folder_offer(folder, "found here", machine, f"./{Path(folder).relative_to(here)}")
+                folder_offer(folder, "found here", card, f"./{Path(folder).relative_to(here)}")
                 for folder in folders_near(here)
             ]
-            demo = folder_offer(demo_model(), "the demo", machine)
+            demo = folder_offer(demo_model(), "the demo", card)
             every = [*before, *filter(None, near), *([demo] if demo else []), *known.values()]
             return list({offer.model: offer for offer in reversed(every)}.values())[::-1]
 
         self._offers = await asyncio.to_thread(offers)
-        self._star, self._why = recommended(self._offers, machine, aim)
+        self._star, self._why = recommended(self._offers, card, aim)
         bar.quiet()
         self.fill(self.journey.get("model") or self._star)
 

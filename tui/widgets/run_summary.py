@@ -1,0 +1,106 @@
+"""The whole run on one page: a line a thing, each with what it costs where it costs something."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual.content import Content
+
+from core.numbers import count, duration, gib, money, number, percent, rate
+from tui.model_list import SHOWN
+from tui.widgets.method_table import place
+from tui.widgets.report_view import FORMATS
+
+if TYPE_CHECKING:
+    from core.prepare import Prepared
+
+NAME = 10
+"""Width of the names' column, in cells."""
+
+
+def summary(prepared: Prepared, runs_dir: Path, width: int) -> Content:
+    """Names at the left, values wrapped beside them."""
+    lines: list[Content] = []
+    for name, value in facts(prepared, runs_dir):
+        wrapped = Content(value).wrap(max(width - NAME, 20))
+        for index, piece in enumerate(wrapped):
+            head = (f"{name if not index else '':<{NAME}}", "$foreground 60%")
+            lines.append(Content.assemble(head, piece.rstrip()))
+    return Content("\n").join(lines)
+
+
+def facts(prepared: Prepared, runs_dir: Path) -> list[tuple[str, str]]:
+    """(name, value) of everything that the run is and takes."""
+    spec, shape, report = prepared.spec, prepared.shape, prepared.report
+    plan = next((one for one in prepared.plan.methods if one.method == spec.method), None)
+    found = [
+        ("model", f"{spec.model} · {count(shape.parameters)} parameters · {spec.precision}"),
+        ("data", _data(prepared)),
+        ("template", _template(prepared)),
+        ("method", _method(prepared)),
+        ("batch", _batch(prepared)),
+        ("run", _run(prepared)),
+    ]
+    if plan is not None:
+        found.append(("memory", f"≈ {gib(plan.bytes.total)} · {place(prepared.plan)} may be used"))
+        found.append(("time", f"≈ {duration(plan.seconds)} at ≈ {count(plan.tokens_per_second)} tokens/s"))
+        if plan.cost is not None:
+            found.append(("cost", f"≈ {money(plan.cost)} at {money(spec.price_per_hour)} an hour"))
+    found.append(("disk", _disk(prepared, runs_dir)))
+    longer = report.get("longer_than_length") or 0
+    if longer:
+        found.append(("cut", f"{count(longer)} rows are longer than {count(spec.length)} tokens"))
+    return found
+
+
+def _data(prepared: Prepared) -> str:
+    report = prepared.report
+    kind = FORMATS.get(str(report.get("format")), str(report.get("format")))
+    held = f"{count(report['eval_rows'])} held out" if report.get("eval_rows") else "none held out"
+    return f"{prepared.spec.data.source} · {kind} · {count(report['train_rows'])} rows, {held}"
+
+
+def _template(prepared: Prepared) -> str:
+    template = prepared.report.get("template")
+    learned = "the answers are learned" if prepared.spec.learn == "assistant" else "every token is learned"
+    if not template:
+        return "none: plain text, every token is learned"
+    name = "the model's own" if template["origin"] == "model" else template["name"]
+    return f"{name}, ends with {template['end']} · {learned}"
+
+
+def _method(prepared: Prepared) -> str:
+    spec = prepared.spec
+    adapter = "" if spec.method == "full" else f" of rank {spec.lora.rank}, alpha {number(spec.alpha)}"
+    warm = f", warm-up {percent(spec.warmup)}" if spec.warmup else ""
+    pace = f"rate {rate(spec.learning_rate)}, {spec.schedule}{warm}"
+    return f"{SHOWN[spec.method]}{adapter} · {pace} · {spec.optimizer}"
+
+
+def _batch(prepared: Prepared) -> str:
+    spec = prepared.spec
+    again = "activations are recomputed" if spec.recompute else "activations are kept"
+    return f"{spec.batch} x {spec.accumulate} rows a step, up to {count(spec.length)} tokens each · {again}"
+
+
+def _run(prepared: Prepared) -> str:
+    spec = prepared.spec
+    plan = next((one for one in prepared.plan.methods if one.method == spec.method), None)
+    steps = spec.steps or (plan.steps if plan else None)
+    times = f"{number(spec.epochs)} epochs, " if spec.epochs else ""
+    looks = f" · held-out loss every {spec.evaluate.every}" if prepared.report.get("eval_rows") else ""
+    return f"{times}{count(steps)} steps · checkpoint every {spec.save.every}, {spec.save.keep} kept{looks}"
+
+
+def _disk(prepared: Prepared, runs_dir: Path) -> str:
+    from core.runs.space import space
+
+    need = space(prepared.spec, prepared.shape)
+    there = runs_dir
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    free = shutil.disk_usage(there).free
+    words = f"≈ {gib(need.run)} in {runs_dir}, where {gib(free)} are free"
+    return f"{words} · {gib(need.download)} to download" if need.download else words
