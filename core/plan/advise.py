@@ -94,7 +94,7 @@ def _plan(
     dials = [float(spec.recompute)] if spec.recompute != "auto" else [0.0, 1.0]
     optimizers = [spec.optimizer] if spec.optimizer != "auto" else _optimizers(method, card)
     settings = [(o, b, d) for o in optimizers for b in batches for d in dials]
-    sized = [(_bytes(spec, shape, card, method, length, *one), one) for one in settings]
+    sized = [(_bytes(spec, shape, card, method, length, together, *one), one) for one in settings]
     fitting = [one for one in sized if one[0].total <= room(card)]
     fits = bool(fitting)
 
@@ -159,6 +159,7 @@ def _bytes(
     card: Card,
     method: Method,
     length: int,
+    together: int,
     optimizer: str,
     batch: int,
     dial: float,
@@ -174,6 +175,8 @@ def _bytes(
         precision=card.precision if spec.precision == "auto" else spec.precision,
         on_gpu=card.kind == "gpu",
         targets=None if spec.lora.targets == "all-linear" else list(spec.lora.targets),
+        accumulate=spec.accumulate or max(1, round(together / batch)),
+        padded=batch > 1 and not spec.packing,
     )
     # paged moments move to the host's memory when the card is full
     return replace(held, optimizer=held.optimizer // 4) if optimizer.startswith("paged") else held
@@ -232,7 +235,7 @@ def _way_out(spec: RunSpec, shape: ModelShape, card: Card, least: MethodPlan) ->
     have = room(card)
     for length in (2048, 1024, 512, 256):
         if length < least.length:
-            held = _bytes(spec, shape, card, "qlora", length, least.optimizer, 1, 1.0)
+            held = _bytes(spec, shape, card, "qlora", length, 1, least.optimizer, 1, 1.0)
             if held.total <= have:
                 return f"QLoRA would with length {length:,}, batch 1 and recompute ({gib(held.total)})"
     short = gib(least.bytes.total - have)

@@ -78,20 +78,8 @@ def learning_rate(spec: RunSpec, shape: ModelShape, method: Method) -> float:
     """Small models want, and bear, larger steps; adapters about ten times those of full tuning."""
     if spec.learning_rate is not None:
         return spec.learning_rate
-    size = shape.parameters
-    if method == "full":
-        return (
-            1e-3
-            if size < 5e6
-            else 5e-4
-            if size < 1e8
-            else 5e-5
-            if size < 1e9
-            else 2e-5
-            if size < 4e9
-            else 1e-5
-        )
-    return 2e-3 if size < 5e6 else 1e-3 if size < 1e8 else 3e-4 if size < 1e9 else 2e-4
+    full, adapters = next((full, lora) for most, full, lora in RATES if shape.parameters < most)
+    return full if method == "full" else adapters
 
 
 def useful_share(batch: int, limit: int, report: dict[str, Any] | None) -> tuple[float, float]:

@@ -1,8 +1,12 @@
 """The memory that a run takes, by part, in closed form: at once and without torch.
 
-How each part is reckoned is said at its function. The forms follow from what `core.train.model`
-puts into memory and from the tensors that autograd keeps for a decoder layer; they were held
-against peaks measured on a card (see `tests/plan/test_memory.py` for the figures and the errors).
+The forms follow from what `core.train.model` puts into memory and from the tensors that autograd keeps for
+a decoder layer, read off a trace of saved and passing tensors of Llama layers (transformers 5.23, PEFT 0.21,
+TRL 1.16), and were held against peaks measured on a card (tests/plan/test_memory.py has the figures and the
+errors). They are for the plain trainer: SDPA attention, whole layers recomputed or none, TRL's fused head.
+
+Letters: n tokens of a pass (batch x length), h hidden, i the MLP's width, q = heads x head width, k the same
+of keys, c bytes of the compute dtype.
 """
 
 from dataclasses import dataclass
@@ -18,15 +22,26 @@ FRAGMENTS = 0.05
 """Of the activations: what the allocator cannot use again because rows differ in length."""
 FOUR_BIT = 0.5 + 1 / 64 + 4 / 64 / 256
 """Bytes a weight of NF4 in blocks of 64, whose scales are 8 bit in blocks of 256 (QLoRA, section 3)."""
-LOSS_TILE = (4096, 8192)
-"""Tokens x vocabulary of the tile of logits that the trainer's fused head holds at a time."""
-OPTIMIZER_BYTES = {"adamw": 2, "adamw_8bit": 0, "paged_adamw_8bit": 0, "adafactor": 0}
-"""Moments in the trained dtype: how many of its elements a parameter has beside it."""
+EIGHT_BIT = 1 + 4 / 256
+"""Bytes of one 8-bit moment: a byte, and an fp32 scale for each block of 256 (bitsandbytes)."""
+LOSS_TILE = (4096, 32768)
+"""Tokens x vocabulary of the buffer for logits in the trainer's fused head. It has this width whatever the
+vocabulary is (trl/kernels/chunked_logprob.py, trl/trainer/utils.py)."""
+CPU_TILE_COPIES = 7
+"""fp32 copies of that tile's used part while it goes backward in plain torch, where there is no Triton."""
+
+FOUR_NORMS = ("gemma2", "gemma3", "gemma3_text")
+NORMS_IN_ATTENTION = ("qwen3", "qwen3_moe", "gemma3", "gemma3_text", "olmo2", "olmo3", "olmoe")
+"""Families that also normalise queries and keys."""
 
 
 @dataclass(frozen=True)
 class Bytes:
-    """A run's memory by part; `total` is the peak of a step."""
+    """A run's memory by part; `total` is the peak of a step.
+
+    The first four stand all the time (gradients from the end of a backward pass); activations and loss are
+    what the fullest moment wants on top of them.
+    """
 
     weights: int
     adapters: int
@@ -38,15 +53,7 @@ class Bytes:
 
     @property
     def total(self) -> int:
-        return (
-            self.weights
-            + self.adapters
-            + self.gradients
-            + self.optimizer
-            + self.activations
-            + self.loss
-            + self.overhead
-        )
+        return sum(self.__dict__.values())
 
     def to_dict(self) -> dict[str, int]:
         return {**self.__dict__, "total": self.total}
@@ -64,32 +71,62 @@ def estimate(
     precision: str = "bf16",
     on_gpu: bool = True,
     targets: list[str] | None = None,
+    accumulate: int = 1,
+    padded: bool | None = None,
+    input_copies: bool = False,
 ) -> Bytes:
-    """The peak of one training step, `batch` rows of `length` tokens in one pass.
+    """The peak of training steps of `accumulate` passes of `batch` rows of `length` tokens, all learned.
 
-    `targets`: names of the linear layers with adapters, None: all of a layer.
+    `targets`: names of the linear layers with adapters, None: all of a layer. `padded`: rows differ in
+    length, None: as soon as there are two. `input_copies`: PEFT's default of copying what goes into each
+    adapter, which `core.train.model` turns off where it is of no use.
     """
-    tokens = batch * length
+    padded = batch > 1 if padded is None else padded
+    tokens, full = batch * length, method == "full"
     compute = 4 if precision == "fp32" else 2
-    trained, trained_bytes = _trained(shape, method, rank, targets, precision)
-    full = method == "full"
-    moments = _moments(trained, trained_bytes, optimizer)
-    kept = _activations(shape, tokens, recompute, compute)
+    trained, width = _trained(shape, method, rank, targets, precision)
+    if full:
+        compute = width
+    gradients = trained * width
+    layer = tokens * _layer(shape, method, compute, rank, padded, input_copies)
+    if padded:  # rows of unequal length come with a mask, which each layer's attention turns into a bias
+        layer += batch * length * length * compute
+    each = tokens * compute * shape.hidden if recompute else layer
+    ends = tokens * shape.hidden * (4 + 2 * compute)  # the embedding's output and the last norm's in and out
+    passing = tokens * _passing(shape, method, compute, input_copies) + _rebuilt(shape, method, compute)
+    head = _loss(shape, tokens, compute, full, on_gpu)
+
+    # What the fullest moments hold beside weights, adapters and the optimiser's state: the loss going
+    # backward, the last layer, the first one, when nearly all gradients are there, and the step itself.
+    before = gradients if accumulate > 1 else 0
+    at_loss = before + shape.layers * each + ends + head
+    at_last = before + shape.layers * each + (layer if recompute else 0) + passing
+    missing = 0 if accumulate > 1 else width * _last_gradients(shape) if full else 0
+    at_first = gradients - missing + layer + passing
+    at_step = gradients + (8 * shape.embedding if optimizer == "adafactor" and full else 0)
+    fullest = max(at_loss, at_last, at_first, at_step)
+    on_top = int(fullest - gradients)
+    loss = min(int(head), on_top) if fullest == at_loss else 0
     return Bytes(
         weights=_weights(shape, method, precision),
-        adapters=0 if full else trained * trained_bytes,
-        gradients=trained * trained_bytes,
-        optimizer=moments,
-        activations=kept,
-        loss=_loss(shape, tokens, compute, full),
-        overhead=int((CONTEXT if on_gpu else CPU_LIBRARIES) + FRAGMENTS * kept),
+        adapters=0 if full else trained * width,
+        gradients=gradients,
+        optimizer=_moments(shape, trained, width, optimizer, full),
+        activations=on_top - loss,
+        loss=loss,
+        overhead=int((CONTEXT if on_gpu else CPU_LIBRARIES) + FRAGMENTS * on_top),
     )
 
 
 def adapter_parameters(shape: ModelShape, rank: int, targets: list[str] | None = None) -> int:
     """r x (in + out) for each adapted matrix of each layer (Hu et al. 2021, LoRA)."""
-    chosen = [one for one in shape.linears if targets is None or one[0].split(".")[-1] in targets]
+    chosen = [one for one in shape.linears if targets is None or _is_target(one[0], targets)]
     return shape.layers * sum(rank * (one[1] + one[2]) for one in chosen)
+
+
+def _is_target(name: str, targets: list[str]) -> bool:
+    """Whether the matrix called q here is meant by q, q_proj or self_attn.q_proj."""
+    return any(target.rsplit(".", 1)[-1].removesuffix("_proj") == name for target in targets)
 
 
 def _trained(
@@ -102,39 +139,60 @@ def _trained(
 
 
 def _weights(shape: ModelShape, method: Method, precision: str) -> int:
-    """The base: in the compute dtype, or its layers' matrices in four bits and the rest as it was.
-
-    Four-bit weights are turned back one matrix at a time; the largest is counted with them.
-    """
+    """The base: in the compute dtype, or its layers' matrices in four bits and the rest as it was."""
     each = 4 if precision == "fp32" or (method == "full" and precision == "fp16") else 2
     if method != "qlora":
         return shape.parameters * each
-    matrices = shape.layers * sum(one[1] * one[2] for one in shape.linears)
-    matrices = min(matrices, shape.parameters)
-    largest = max((one[1] * one[2] for one in shape.linears), default=0)
-    return int(matrices * FOUR_BIT + (shape.parameters - matrices + largest) * each)
+    matrices = min(_matrices(shape) * shape.layers, shape.parameters)
+    return int(matrices * FOUR_BIT + (shape.parameters - matrices) * each)
 
 
-def _moments(trained: int, trained_bytes: int, optimizer: str) -> int:
-    """AdamW keeps two moments in the trained dtype; in 8 bits one byte each; Adafactor rows and columns."""
-    if optimizer == "adamw":
-        return trained * trained_bytes * OPTIMIZER_BYTES["adamw"]
-    if optimizer == "adafactor":
-        return trained // 50
-    return trained * 2
+def _matrices(shape: ModelShape) -> int:
+    """Parameters of one layer's linear matrices."""
+    return sum(one[1] * one[2] for one in shape.linears)
 
 
-def _layer(shape: ModelShape, compute: int) -> int:
-    """Bytes a token of one layer that autograd keeps for the backward pass, in the compute dtype c.
+def _rebuilt(shape: ModelShape, method: Method, compute: int) -> int:
+    """Four-bit weights are turned back one matrix at a time: the largest."""
+    if method != "qlora":
+        return 0
+    return compute * max((one[1] * one[2] for one in shape.linears), default=0)
 
-    The gated MLP: gate, up, its activation and the product, 4 c x intermediate (a plain one 2 c).
-    Two norms: the input in fp32 and the output, (4 + c) x hidden each.
-    Attention: queries and output, keys and values repeated for every head, 4 c x heads x head width.
+
+def _moments(shape: ModelShape, trained: int, width: int, optimizer: str, full: bool) -> int:
+    """AdamW keeps two moments in the trained dtype, in 8 bits a byte each, Adafactor a row and a column.
+
+    With 8 bits the moments of embeddings stay in fp32 (`Trainer.create_optimizer` in transformers).
     """
-    wide = (4 if shape.gated_mlp else 2) * compute * _mlp_width(shape)
-    norms = 2 * (4 + compute) * shape.hidden
-    attention = 4 * compute * shape.heads * shape.head_dim
-    return wide + norms + attention
+    if optimizer == "adamw":
+        return 2 * width * trained
+    if optimizer == "adafactor":
+        return 4 * (shape.layers * sum(one[1] + one[2] for one in shape.linears) + shape.vocab + shape.hidden)
+    embedded = shape.embedding if full else 0
+    return int(2 * EIGHT_BIT * (trained - embedded) + 8 * embedded)
+
+
+def _layer(
+    shape: ModelShape, method: Method, compute: int, rank: int, padded: bool, input_copies: bool
+) -> float:
+    """Bytes a token that autograd keeps of one layer for its backward pass.
+
+    Each norm its input in fp32, 4 h, and what goes into the matrices that learn, 2 c h. Turned queries and
+    keys, values and the attention's output, with keys and values repeated for every head where there is a
+    mask: c (2 q + 2 k), or 4 c q. A gated MLP: gate, up, its activation and the product, 4 c i; a plain one
+    about 5 c i, since some families build its activation of small steps. Norms that learn, their result.
+    """
+    h, queries, keys = shape.hidden, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    norms = 4 if shape.architecture in FOUR_NORMS else 2
+    kept = norms * 4 * h + 2 * compute * h + 4 * shape.heads
+    kept += compute * (2 * queries + 2 * (queries if padded else keys))
+    kept += compute * (4 if shape.gated_mlp else 5) * _mlp_width(shape)
+    if shape.architecture in NORMS_IN_ATTENTION:
+        kept += (4 + compute) * (queries + keys)
+    if method == "full":
+        return kept + norms * compute * h
+    copies = 4 * compute * h if input_copies and compute == 2 and method == "lora" else 0
+    return kept + compute * rank * len(shape.linears) + copies
 
 
 def _mlp_width(shape: ModelShape) -> int:
@@ -144,27 +202,25 @@ def _mlp_width(shape: ModelShape) -> int:
     return shape.intermediate
 
 
-def _activations(shape: ModelShape, tokens: int, recompute: float, compute: int) -> int:
-    """Kept layers, and the one that is live.
-
-    With full recompute each layer keeps its input (c x hidden) and one at a time is whole again.
-    """
-    if recompute >= 1:
-        return tokens * shape.layers * compute * shape.hidden + _live(shape, tokens, compute)
-    return tokens * (shape.layers - 1) * _layer(shape, compute) + _live(shape, tokens, compute)
+def _passing(shape: ModelShape, method: Method, compute: int, input_copies: bool) -> float:
+    """Bytes a token that come and go while one layer goes backward, as traced: a gradient as wide as the
+    MLP and two and a half as wide as the hidden state; with input copies an fp32 one of the widest input."""
+    wide = 4 * _mlp_width(shape) if input_copies and compute == 2 and method == "lora" else 0
+    return compute * _mlp_width(shape) + 2.5 * compute * shape.hidden + wide
 
 
-def _live(shape: ModelShape, tokens: int, compute: int) -> int:
-    """The layer that goes backward: what it kept, and gradients as wide as its MLP, twice."""
-    return tokens * (_layer(shape, compute) + 2 * compute * _mlp_width(shape))
+def _last_gradients(shape: ModelShape) -> int:
+    """Parameters whose gradients come after the first layer's activations are gone: its own, and the
+    embedding's (not where it is the head too: then they were there from the start)."""
+    return _matrices(shape) + (0 if shape.tied else shape.embedding)
 
 
-def _loss(shape: ModelShape, tokens: int, compute: int, full: bool) -> int:
-    """The last hidden states and a tile of logits; what of the head's fp32 gradients exceeds a live layer.
-
-    Those gradients (of the hidden states; in a full run of the head too) are gone before the first
-    layer goes backward, so they only count where they are the larger of the two.
-    """
-    tile = min(tokens, LOSS_TILE[0]) * min(shape.vocab, LOSS_TILE[1]) * compute
-    head = 4 * (tokens * shape.hidden + (shape.embedding if full else 0))
-    return tokens * shape.hidden * compute + tile + max(0, head - _live(shape, tokens, compute))
+def _loss(shape: ModelShape, tokens: int, compute: int, full: bool, on_gpu: bool) -> int:
+    """The fused head's tile of logits, the gradient of the hidden states in fp32 and cast, and in a full run
+    the gradient of the head in fp32 and cast."""
+    rows = min(tokens, LOSS_TILE[0])
+    tile = rows * LOSS_TILE[1] * compute
+    if not on_gpu:
+        tile += CPU_TILE_COPIES * 4 * rows * min(shape.vocab, LOSS_TILE[1])
+    head = (4 + compute) * shape.embedding if full else 0
+    return tile + tokens * shape.hidden * (4 + compute) + head
