@@ -38,5 +38,5 @@ def tokens_per_second(
         return useful * tokens / (seconds + shape.layers * LAYER_SECONDS["cpu"])
     if card.tflops is None:
         return None
-    seconds = max(tokens * work / (card.tflops * 1e12 * SHARE[method]), shape.layers * LAYER_SECONDS)
+    seconds = max(tokens * work / (card.tflops * 1e12 * SHARE[method]), shape.layers * LAYER_SECONDS["gpu"])
     return useful * tokens / seconds
