@@ -13,9 +13,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from core.chat.talk import Done, Exchange, Loading, Message, Ready, Settings, Side, save_transcript
+from core.chat.talk import (
+    Done,
+    Exchange,
+    Loading,
+    Message,
+    Ready,
+    Settings,
+    Side,
+    result_of,
+    save_transcript,
+)
 from core.errors import UserError
 from core.job import LARGEST_LINE, command, environment
+from core.runs.folder import RunFolder
 
 SERVER = "core.chat.server"
 SECONDS_TO_LEAVE = 5.0
@@ -99,6 +110,9 @@ class ChatProcess:
         Called again, it loads another one in the same process; a run's other checkpoint takes only as
         long as its adapter. UserError when it cannot be loaded; the process is then still usable.
         """
+        if run is not None:  # what is plainly missing need not wait for the libraries
+            result_of(RunFolder(run), checkpoint)
+            RunFolder(run).spec()
         if self._child is None or self._child.returncode is not None:
             await self._spawn()
         self.about = f"{run.name if run else model}" + (f" at step {checkpoint}" if checkpoint else "")

@@ -1,4 +1,4 @@
-"""What is said between the light half and the chat's process: settings, answers, and a transcript of them."""
+"""What the chat's two halves say to each other: what to load, settings, answers, and a transcript."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from core.errors import UserError
+from core.runs.folder import RunFolder
 
 Side = Literal["tuned", "base"]
 Message = dict[str, str]
@@ -77,6 +78,27 @@ class Done:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def result_of(run: RunFolder, checkpoint: int | None) -> Path:
+    """The folder to load: the run's result, or a checkpoint's. UserError says which there are."""
+    there = dict(run.checkpoint_list())
+    if checkpoint is None:
+        path = run.result() or (there[max(there)] if there else None)
+        if path is None:
+            raise UserError(
+                f"{run.name} has nothing to talk to yet",
+                "it has saved neither a checkpoint nor its result",
+                f"save one now with: finetui save {run.name}",
+                code=1,
+            )
+        return path
+    if checkpoint not in there:
+        steps = ", ".join(str(step) for step in there) or "none"
+        raise UserError(
+            f"{run.name} has no checkpoint {checkpoint}", f"it has: {steps}", "choose one of these"
+        )
+    return there[checkpoint]
 
 
 @dataclass

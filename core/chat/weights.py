@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
 from transformers import AutoModelForCausalLM, GenerationConfig
 
 from core.chat.prompt import ends_of, prompt_ids
-from core.chat.talk import Message, Side
+from core.chat.talk import Message, Side, result_of
 from core.chat.turns import Turns
 from core.data import templates
 from core.data.templates import Template
@@ -102,27 +101,6 @@ class Weights:
         self.checkpoint = checkpoint
 
 
-def result_of(run: RunFolder, checkpoint: int | None) -> Path:
-    """The folder to load: the run's result, or a checkpoint's. UserError says which there are."""
-    there = dict(run.checkpoint_list())
-    if checkpoint is None:
-        path = run.result() or (there[max(there)] if there else None)
-        if path is None:
-            raise UserError(
-                f"{run.name} has nothing to talk to yet",
-                "it has saved neither a checkpoint nor its result",
-                f"save one now with: finetui save {run.name}",
-                code=1,
-            )
-        return path
-    if checkpoint not in there:
-        steps = ", ".join(str(step) for step in there) or "none"
-        raise UserError(
-            f"{run.name} has no checkpoint {checkpoint}", f"it has: {steps}", "choose one of these"
-        )
-    return there[checkpoint]
-
-
 def load_run(run: RunFolder, checkpoint: int | None, tell: Tell) -> Weights:
     """A run's tuned side with its base: the same weights without the adapter, or loaded later if full."""
     spec = run.spec()
@@ -148,6 +126,8 @@ def load_run(run: RunFolder, checkpoint: int | None, tell: Tell) -> Weights:
 
         weights._load_base = load_base
         return weights
+    from peft import PeftModel  # seconds to import, and only an adapter needs it
+
     tell("base model")
     base = _model(spec.model, spec.revision, tell, four_bit=spec.method == "qlora")
     tell("adapter")

@@ -88,9 +88,10 @@ def compare(
         if as_json or not sys.stdin.isatty():
             raise UserError("compare needs a question", "none was given", "add --prompt TEXT")
         prompt = input("question › ")
-    with _open(run, None, checkpoint, runs, as_json) as (talk, sides):
-        if "tuned" not in sides:
-            raise UserError(f"{run} has nothing to compare", "it is a plain model, not a run", "name a run")
+    if run is None or _target(run, None, runs)[0] is None:
+        why = "it is a plain model" if run else "no run was named"
+        raise UserError(f"{run or 'compare'} has nothing to compare", why, "name a run; see finetui runs")
+    with _open(run, None, checkpoint, runs, as_json) as (talk, _):
         answers: dict[str, Any] = {"prompt": prompt}
         both: tuple[Side, Side] = ("base", "tuned")
         for side in both:
