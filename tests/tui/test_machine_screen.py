@@ -8,7 +8,7 @@ from textual.widgets import OptionList, Static
 from core.machine.look import Machine
 from tests.tui import machines
 from tui.app import FinetuiApp
-from tui.screens.machine import facts, findings
+from tui.screens.machine import facts
 from tui.widgets.gpu_choice import gpu_entry
 
 ShowMachine = Callable[[Machine], None]
@@ -22,6 +22,10 @@ def given(monkeypatch: pytest.MonkeyPatch) -> ShowMachine:
 
 def words(app: FinetuiApp, part: str) -> str:
     return str(app.screen.query_one(part, Static).render())
+
+
+def found(app: FinetuiApp) -> str:
+    return "\n".join(str(one.render()) for one in app.screen.query("#findings Static").results(Static))
 
 
 async def at_machine(app: FinetuiApp) -> None:
@@ -96,7 +100,7 @@ async def test_what_stops_a_run_is_said_beside_next(app: FinetuiApp, given: Show
         await at_machine(app)
         await pilot.pause()
         assert "mend" in words(app, "#note")
-        assert "pip install torch" in words(app, "#findings")
+        assert "pip install torch" in found(app)
 
 
 async def test_everything_can_be_read_in_a_small_window(app: FinetuiApp, given: ShowMachine) -> None:
@@ -148,7 +152,15 @@ def test_facts_name_driver_torch_and_disks(narrow: bool) -> None:
     assert "no NVIDIA driver" in str(facts(machines.BARE, narrow))
 
 
-def test_findings_name_what_to_do() -> None:
-    text = str(findings(machines.TWO.findings, 40))
-    assert text.index("already held") < text.index("kill 4242") < text.index("hf auth login")
-    assert "nothing stands in the way" in str(findings((), 40))
+async def test_findings_name_what_to_do(app: FinetuiApp, given: ShowMachine) -> None:
+    given(machines.TWO)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await at_machine(app)
+        await pilot.pause()
+        text = found(app)
+        assert text.index("already held") < text.index("kill 4242") < text.index("hf auth login")
+        given(machines.machine(machines.gpu()))
+        await pilot.press("r")
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        assert found(app) == "✓ nothing stands in the way"

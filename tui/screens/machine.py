@@ -2,12 +2,11 @@
 
 import asyncio
 from collections.abc import Iterable
-from textwrap import fill
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
 from textual.binding import Binding, BindingType
-from textual.containers import Container, Vertical
+from textual.containers import Container, Horizontal, Vertical
 from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import OptionList, Static
@@ -41,6 +40,9 @@ class MachineScreen(StepScreen):
     MachineScreen #gpus > .option-list--option { padding: 0 1; }
     MachineScreen #facts { width: 46; height: auto; padding: 0 0 0 3; }
     MachineScreen #findings { height: auto; margin-top: 1; }
+    MachineScreen #findings Horizontal { height: auto; }
+    MachineScreen #findings Horizontal Static { width: 1fr; }
+    MachineScreen #findings Horizontal .mark { width: 2; }
     MachineScreen.-narrow #both { layout: vertical; }
     MachineScreen.-narrow #facts { width: 100%; padding: 1 0 0 0; }
     MachineScreen #gpus.-none, MachineScreen #no-gpu.-none { display: none; }
@@ -53,7 +55,7 @@ class MachineScreen(StepScreen):
                 gpus.term = "gpu"  # type: ignore[attr-defined]
                 yield gpus
                 yield Static("Looking at this machine…", id="no-gpu")
-                yield Static(id="findings")
+                yield Vertical(id="findings")
             yield Static(id="facts")
 
     def on_mount(self) -> None:
@@ -85,9 +87,9 @@ class MachineScreen(StepScreen):
         self.query_one("#no-gpu", Static).update(_without_gpu(machine))
         self.query_one("#no-gpu").set_class(bool(machine.gpus), "-none")
         self.query_one("#facts", Static).update(facts(machine, self.narrow))
-        self.query_one("#findings", Static).update(
-            findings(_beside(machine), self.query_one("#findings").size.width or 76)
-        )
+        found = self.query_one("#findings")
+        found.remove_children()
+        found.mount(*findings(_beside(machine)))
         stops = [finding for finding in machine.findings if finding.severity == "stop"]
         if stops:
             self.note("mend what is marked ✗ before you start a run", "stop")
@@ -172,15 +174,18 @@ def _home(path: str) -> str:
     return f"~{path[len(home) :]}" if home != "/" and path.startswith(home) else path
 
 
-def findings(found: "tuple[Finding, ...]", width: int) -> Content:
-    """What is wrong, worst first, each with what to do; the marks stand out at the left."""
-    lines = []
+def findings(found: "tuple[Finding, ...]") -> list[Widget]:
+    """What is wrong, worst first, each with what to do; the marks stand in a column of their own."""
+    if not found:
+        return [Static(Content.styled("✓ nothing stands in the way", "$success"))]
+    lines: list[Widget] = []
     for one in found:
         mark, colour = SEVERITY[one.severity]
-        message, todo = (fill(text, width - 2).replace("\n", "\n  ") for text in (one.message, one.todo))
-        words = Content.assemble((f"{mark} ", f"bold {colour}"), message)
-        lines.append(Content.assemble(words, (f"\n  {todo}", "$accent")) if todo else words)
-    return Content("\n").join(lines) if lines else Content.styled("✓ nothing stands in the way", "$success")
+        words = Content.assemble(one.message, (f"\n{one.todo}" if one.todo else "", "$accent"))
+        lines.append(
+            Horizontal(Static(Content.styled(mark, f"bold {colour}"), classes="mark"), Static(words))
+        )
+    return lines
 
 
 def _without_gpu(machine: "Machine") -> Content:
