@@ -84,7 +84,7 @@ class MethodScreen(StepScreen):
     ]
     DEFAULT_CSS = """
     MethodScreen #methods { height: 3; background: $background; overflow: hidden; }
-    MethodScreen #legend { height: 1; padding-left: 8; text-wrap: nowrap; text-overflow: ellipsis; }
+    MethodScreen #legend { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
     MethodScreen #brief { height: 1; margin-top: 1; text-wrap: nowrap; text-overflow: ellipsis; }
     MethodScreen #why { height: 4; color: $foreground 75%; }
     MethodScreen #lower { layout: horizontal; height: auto; }
@@ -223,7 +223,7 @@ class MethodScreen(StepScreen):
         line = self.query_one("#progress", ProgressLine)
         if not line.busy:
             line.update(
-                Content.assemble((place(plan), "bold"), (" · all figures are estimates", "$foreground 60%"))
+                Content.assemble((place(plan), "bold"), (" · estimates", "$foreground 60%"))
             )
         methods, drawn = self.query_one("#methods", OptionList), bars(plan)
         lines = memory_bars(drawn, room(plan), max(methods.size.width - 1, 40))

@@ -97,7 +97,7 @@ def legend() -> Content:
     """What the colours mean, on one line."""
     pieces: list[tuple[str, str] | str] = []
     for part, colour in PARTS.items():
-        pieces += [("█ ", colour), (f"{part}  ", "$foreground 60%")]
+        pieces += [("█", colour), (f"{part} ", "$foreground 60%")]
     return Content.assemble(*pieces)
 
 

@@ -36,9 +36,9 @@ def room(plan: Plan) -> int | None:
 
 
 def place(plan: Plan) -> str:
-    """What is planned for, in words: "NVIDIA H200: 130 GiB of the 138 GiB that are free"."""
+    """What is planned for, in words: "NVIDIA H200: a run may use 130 GiB of 138 GiB free"."""
     card = plan.card or {}
-    return f"{card.get('name')}: {gib(room(plan))} of the {gib(card.get('memory_free'))} that are free"
+    return f"{card.get('name')}: a run may use {gib(room(plan))} of {gib(card.get('memory_free'))} free"
 
 
 def figures(plan: Plan) -> Sequence[tuple[str, Sequence[str]]]:
@@ -56,9 +56,12 @@ def figures(plan: Plan) -> Sequence[tuple[str, Sequence[str]]]:
 
 def brief(one: MethodPlan) -> Content:
     """The same on one line, for the method that is chosen: ≈ marks what is estimated."""
+    work = f"{count(one.steps)} steps of {one.batch} x {one.accumulate} rows"
+    if one.tokens_per_second is None:
+        return Content.assemble(
+            (work, "bold"), " · how fast is known after the first steps: this card is new to us"
+        )
     cost = f" · ≈ {money(one.cost)} to pay" if one.cost is not None else ""
     return Content.assemble(
-        (f"≈ {count(one.tokens_per_second)} tokens/s", "bold"),
-        f" · ≈ {duration(one.seconds)}{cost}",
-        f" · {count(one.steps)} steps of {one.batch} x {one.accumulate} rows",
+        (f"≈ {count(one.tokens_per_second)} tokens/s", "bold"), f" · ≈ {duration(one.seconds)}{cost} · {work}"
     )

@@ -44,8 +44,13 @@ def facts(prepared: Prepared, runs_dir: Path) -> list[tuple[str, str]]:
         ("run", _run(prepared)),
     ]
     if plan is not None:
-        found.append(("memory", f"≈ {gib(plan.bytes.total)} · {place(prepared.plan)} may be used"))
-        found.append(("time", f"≈ {duration(plan.seconds)} at ≈ {count(plan.tokens_per_second)} tokens/s"))
+        found.append(("memory", f"≈ {gib(plan.bytes.total)} · {place(prepared.plan)}"))
+        if plan.tokens_per_second is not None:
+            found.append(
+                ("time", f"≈ {duration(plan.seconds)} at ≈ {count(plan.tokens_per_second)} tokens/s")
+            )
+        else:
+            found.append(("time", "known after the first steps: how fast this card is, is not on our list"))
         if plan.cost is not None:
             found.append(("cost", f"≈ {money(plan.cost)} at {money(spec.price_per_hour)} an hour"))
     found.append(("disk", _disk(prepared, runs_dir)))

@@ -1,0 +1,175 @@
+"""The Method step with the real plan: bars and figures, choosing, dials, and what does not fit."""
+
+import dataclasses
+import time
+
+import pytest
+from textual.widgets import OptionList, Static
+
+from core.machine import look
+from core.machine.gpus import Gpu
+from core.plan.advise import advise
+from tests.tui.steps import InspectJob, report, until
+from tui import find_out
+from tui.widgets.field import Field
+from tui.widgets.memory_bars import PARTS
+from tui.widgets.method_table import bars, figures, room
+
+GIB = 2**30
+MODEL = "Qwen/Qwen3-8B"  # its shape is in the catalogue: no network is asked
+
+
+def box(gib: float):
+    free = int(gib * GIB)
+    card = Gpu(0, "u", "NVIDIA GeForce RTX 4090", free, free, 0, (8, 9), True)
+    return dataclasses.replace(look(), gpus=(card,), torch=None)
+
+
+@pytest.fixture
+def job(monkeypatch) -> InspectJob:
+    job = InspectJob()
+    monkeypatch.setattr(find_out, "run_job_async", job)
+    return job
+
+
+@pytest.fixture
+def at_method(app, job):
+    app.journey.set("model", MODEL)
+    app.journey.set("data.source", "/data/train.jsonl")
+    app.journey.machine = box(24)
+    app.journey.report = report()
+    return app
+
+
+def shown(app, what: str) -> str:
+    return str(app.screen.query_one(what, Static).content)
+
+
+def methods(app) -> OptionList:
+    return app.screen.query_one("#methods", OptionList)
+
+
+def field(app, key: str) -> Field:
+    return app.screen.query_one(f"#field-{key.replace('.', '-').replace('_', '-')}", Field)
+
+
+async def opened(app, pilot) -> None:
+    app.goto("method")
+    await until(pilot, lambda: methods(app).option_count == 3)
+
+
+async def test_bars_and_figures_are_the_plans(at_method):
+    async with at_method.run_test(size=(120, 40)) as pilot:
+        await opened(at_method, pilot)
+        plan = at_method.journey.plan
+        for bar, method in zip(bars(plan), plan.methods, strict=True):
+            assert bar.total == method.bytes.total and set(bar.parts) == set(PARTS)
+        assert "does not fit" in str(methods(at_method).get_option("full").prompt)
+        assert room(plan) < 24 * GIB
+        table = shown(at_method, "#table")
+        assert all(name in table for name, _ in figures(plan))
+        assert "★ LoRA" in shown(at_method, "#why")
+        assert "estimates" in shown(at_method, "#progress")
+
+
+async def test_enter_takes_the_recommended_one_without_fixing_it(at_method):
+    async with at_method.run_test(size=(80, 24)) as pilot:
+        await opened(at_method, pilot)
+        assert methods(at_method).highlighted_option.id == at_method.journey.plan.recommended
+        await pilot.press("enter")
+        await until(pilot, lambda: at_method.screen.step == "review")
+        assert at_method.journey.get("method") is None, "auto stays auto, so that a new plan may choose anew"
+
+
+async def test_moving_chooses_and_what_does_not_fit_is_not_passed(at_method):
+    async with at_method.run_test(size=(80, 24)) as pilot:
+        await opened(at_method, pilot)
+        await pilot.press("up")
+        await until(pilot, lambda: at_method.journey.get("method") == "full")
+        await pilot.press("enter")
+        await pilot.pause()
+        assert at_method.screen.step == "method" and "does not fit" in shown(at_method, "#note")
+        await pilot.press("down", "down")
+        await until(pilot, lambda: at_method.journey.get("method") == "qlora")
+        await pilot.press("r")
+        await until(pilot, lambda: methods(at_method).highlighted_option.id == "lora")
+        assert at_method.journey.get("method") is None
+
+
+async def test_a_dial_changes_the_plan_at_once_and_reads_no_data(at_method, job):
+    async with at_method.run_test(size=(80, 24)) as pilot:
+        await opened(at_method, pilot)
+        before = at_method.journey.plan.of("qlora").bytes
+        await pilot.press("d")
+        await pilot.press(*"1")
+        await until(pilot, lambda: at_method.journey.plan.of("qlora").batch == 1)
+        assert at_method.journey.plan.of("qlora").bytes.activations < before.activations
+        field(at_method, "length").dial.focus()
+        await pilot.press(*"4096")
+        await until(
+            pilot, lambda: at_method.journey.plan and at_method.journey.plan.of("qlora").length == 4096
+        )
+        assert job.asked == []
+
+
+async def test_up_and_down_turn_a_dial_from_what_the_plan_chose(at_method):
+    async with at_method.run_test(size=(80, 24)) as pilot:
+        await opened(at_method, pilot)
+        rank = field(at_method, "lora.rank")
+        rank.dial.focus()
+        assert "16" in rank.dial.placeholder
+        await pilot.press("up")
+        await until(pilot, lambda: at_method.journey.get("lora.rank") == 32)
+        await until(pilot, lambda: "64" in field(at_method, "lora.alpha").dial.placeholder)
+        assert "room to learn" in shown(at_method, "#hint")
+
+
+async def test_nonsense_is_refused_beside_the_dials_and_changes_nothing(at_method):
+    async with at_method.run_test(size=(80, 24)) as pilot:
+        await opened(at_method, pilot)
+        field(at_method, "batch").dial.focus()
+        await pilot.press(*"0")
+        await until(pilot, lambda: "batch is 0" in shown(at_method, "#hint"))
+        assert at_method.journey.get("batch") is None
+
+
+async def test_steps_and_epochs_replace_each_other(at_method):
+    async with at_method.run_test(size=(80, 24)) as pilot:
+        await opened(at_method, pilot)
+        field(at_method, "epochs").dial.focus()
+        await pilot.press("2")
+        await until(pilot, lambda: at_method.journey.get("epochs") == 2)
+        field(at_method, "steps").dial.focus()
+        await pilot.press(*"60")
+        await until(pilot, lambda: at_method.journey.get("steps") == 60)
+        assert at_method.journey.get("epochs") is None and field(at_method, "epochs").value == ""
+
+
+async def test_a_price_makes_a_cost(at_method):
+    async with at_method.run_test(size=(80, 24)) as pilot:
+        await opened(at_method, pilot)
+        field(at_method, "price_per_hour").dial.focus()
+        await pilot.press(*"2.50")
+        await until(pilot, lambda: "to pay" in shown(at_method, "#brief"))
+
+
+async def test_a_draft_taken_up_here_finds_out_what_it_needs(at_method, job):
+    at_method.journey.report = None
+    async with at_method.run_test(size=(80, 24)) as pilot:
+        await opened(at_method, pilot)
+        assert len(job.asked) == 1 and at_method.journey.shape.name == MODEL
+
+
+def test_the_plan_is_quick_enough_for_every_key(app):
+    from core.models.shape import read_shape
+
+    app.journey.set("model", MODEL)
+    app.journey.set("data.source", "/data/train.jsonl")
+    spec, machine, shape, data = app.journey.spec(), box(24), read_shape(MODEL), report()
+    advise(spec, machine, shape, data)
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        advise(spec, machine, shape, data)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.05
