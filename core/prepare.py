@@ -6,19 +6,22 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core.errors import UserError
 from core.job import run_job, run_job_async
 from core.machine import Machine, look
 from core.models.shape import ModelShape, read_shape
+from core.plan.advise import Plan, advise
+from core.plan.cards import card_named, card_of_size
+from core.plan.resolve import resolve
 from core.spec import RunSpec
-
-if TYPE_CHECKING:
-    from core.plan.advise import Plan
 
 Progress = Callable[[str, int, "int | None"], None]
 """What is happening, how much of it is done, and of how much (None = nobody knows)."""
+
+NO_DATA = "none"
+"""The source of a spec that only asks what a model takes."""
 
 
 @dataclass(frozen=True)
@@ -78,28 +81,28 @@ def plan_for(
     card: str | None = None,
     on_progress: Progress | None = None,
 ) -> Plan:
-    """The plan for this machine, or for a card that need not be here; data are read where they can be.
+    """The plan for this machine, or for a card that need not be here: named, or of `vram` GiB.
 
-    `vram` is in GiB. Without data that are here (no source, or a plan for a model that is not), the
-    lengths are assumed and the plan has no steps and no time. UserError as `prepare`.
+    Without data (source NO_DATA) the plan has no steps and no time; without the model's tokenizer the
+    lengths of the rows are assumed. UserError as `prepare`.
     """
-    from core.plan.advise import advise
-    from core.plan.cards import card_named, card_of_size
-
-    tell, spec = on_progress or _silent, anchored(spec)
+    if vram is not None and card is not None:
+        raise UserError("--vram and --card both name a card", "a plan is for one", "keep one of them")
+    spec = anchored(spec)
     chosen = card_named(card) if card else card_of_size(vram) if vram is not None else None
     shape = read_shape(spec.model, spec.revision)
     report = None
     if spec.data.source != NO_DATA:
         request = inspect_request(spec)
-        if not Path(spec.model).is_dir() or not shape.has_tokenizer:
-            request["model"] = None  # only what can be known without its tokenizer
-        report = run_job("core.data.inspect", request, tell)
+        try:
+            model = spec.model if shape.has_tokenizer else None
+            report = run_job("core.data.inspect", {**request, "model": model}, on_progress)
+        except UserError:
+            if model is None or Path(spec.model).is_dir():
+                raise
+            # a model that is not here and a Hub that does not answer: the rows can still be counted
+            report = run_job("core.data.inspect", {**request, "model": None}, on_progress)
     return advise(spec, look(), shape, report, card=chosen)
-
-
-NO_DATA = "none"
-"""The source of a spec that only asks what a model takes."""
 
 
 async def prepare_async(spec: RunSpec, on_progress: Progress | None = None) -> Prepared:
@@ -153,9 +156,6 @@ def inspect_request(spec: RunSpec, *, row: int = 0) -> dict[str, Any]:
 
 def finish(spec: RunSpec, machine: Machine, shape: ModelShape, report: dict[str, Any]) -> Prepared:
     """Plan and resolve from what was already read (the wizard has it; nothing is read again)."""
-    from core.plan.advise import advise
-    from core.plan.resolve import resolve
-
     plan = advise(spec, machine, shape, report)
     return Prepared(resolve(spec, plan, shape, report), machine, shape, report, plan)
 

@@ -40,8 +40,7 @@ def plan(
         show.answer(made.to_dict())
     else:
         show.say(_plan(made))
-    chosen = [one for one in made.methods if spec.method in ("auto", one.method)]
-    if not any(one.fits for one in chosen) or any(one.severity == "stop" for one in made.findings):
+    if any(one.severity == "stop" for one in made.findings):
         raise typer.Exit(1)
 
 
@@ -57,12 +56,14 @@ def _plan(made: Plan) -> str:
             f"{one.length:,}",
             count(one.tokens_per_second) if one.tokens_per_second else "?",
             duration(one.seconds),
-            money(one.cost) if one.cost is not None else "",
+            *([money(one.cost)] if priced else []),
         ]
 
-    head = ["  method", "", "memory", "batch", "length", "tokens/s", "time", "cost"]
+    priced = any(one.cost is not None for one in made.methods)
+    head = ["  method", "", "memory", "batch", "length", "tokens/s", "time", *(["cost"] if priced else [])]
     card = made.card
-    where = f"{card['name']}, {gib(card.get('memory_total') or card.get('bytes'))}" if card else "the CPU"
+    free = f"{gib(card['memory_free'])} free of " if card and card["here"] else ""
+    where = f"{card['name']}, {free}{gib(card['memory_total'])}" if card else "?"
     methods = show.table([row(one) for one in made.methods], head, right=(2, 3, 4, 5, 6, 7))
     text = f"{show.paint('for', 'dim')} {where}\n\n{methods}\n\n{made.reason}"
     found = [asdict(one) for one in made.findings]
