@@ -36,18 +36,9 @@ class FinetuiApp(App[None]):
     CSS_PATH = "finetui.tcss"
     COMMANDS: ClassVar = App.COMMANDS | {_glossary}
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "question_mark", "help", "help", key_display="?", priority=True, tooltip="Explain this", id="help"
-        ),
-        Binding(
-            "f1",
-            "help(True)",
-            "help",
-            show=False,
-            tooltip="Explain this, also while typing",
-            id="help.always",
-        ),
-        Binding("ctrl+q", "quit", "quit", show=False, priority=True, tooltip="Leave; runs go on", id="quit"),
+        Binding("question_mark", "help", "help", key_display="?", priority=True, tooltip="Explain this"),
+        Binding("f1", "help(True)", "help", tooltip="Explain this field"),
+        Binding("ctrl+q", "quit", "quit", show=False, priority=True, tooltip="Leave; runs go on"),
     ]
 
     def __init__(
