@@ -84,7 +84,7 @@ class RunsScreen(StepScreen):
 
     def read(self) -> None:
         """Look at all runs again, in a thread; one look at a time, and only while this screen is shown."""
-        if self.is_mounted and self.is_current and not self._reading:
+        if self.is_mounted and self.is_active and not self._reading:
             self._reading = True
             self.run_worker(self._read, thread=True, exit_on_error=False)
 

@@ -197,6 +197,7 @@ class TrainScreen(StepScreen):
         if self._new("status", (status.state, history.step)):
             steps = f"   step {history.step:,} / {history.steps_total:,}" if history.steps_total else ""
             self.status = Content.assemble((f"{mark} {word}", f"bold {colour}"), steps)
+        if self._new("keys", (status.state, bool(history.checkpoints))):
             self.refresh_bindings()
 
     def paint_chart(self) -> None:
@@ -236,9 +237,10 @@ class TrainScreen(StepScreen):
         said = self.known.words(self.clock())
         if self._new("now", said):
             more = f"\n{said.more}" if said.more else ""
-            self.query_one("#now", Static).update(
-                Content.assemble((said.line, f"bold {MOODS[said.mood]}"), (more, SOFT))
-            )
+            text = Content.assemble((said.line, f"bold {MOODS[said.mood]}"), (more, SOFT))
+            # words as long as before wrap as before: only others need the whole screen arranged anew
+            wraps = [len(word) for word in text.plain.split(" ")]
+            self.query_one("#now", Static).update(text, layout=self._new("wraps", wraps))
 
     def paint_findings(self) -> None:
         found = self.known.history.findings

@@ -15,6 +15,10 @@ class HeaderLine(Horizontal):
     HeaderLine #status { width: auto; max-width: 60%; height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: dict[str, Content] = {}
+
     def compose(self) -> ComposeResult:
         yield Static(id="crumb")
         yield Static(id="status")
@@ -22,7 +26,14 @@ class HeaderLine(Horizontal):
     def show(self, crumb: str, status: str | Content = "") -> None:
         """Draw both ends. The crumb is plain text; the status may be styled Content."""
         place = f" › {crumb}" if crumb else ""
-        self.query_one("#crumb", Static).update(
-            Content.assemble(("finetui", "bold $primary"), ("  Runs", "$foreground-muted"), place)
-        )
-        self.query_one("#status", Static).update(status if isinstance(status, Content) else Content(status))
+        here = Content.assemble(("finetui", "bold $primary"), ("  Runs", "$foreground-muted"), place)
+        self._draw("crumb", here)
+        self._draw("status", status if isinstance(status, Content) else Content(status))
+
+    def _draw(self, end: str, content: Content) -> None:
+        """Repaint what changed; only another width is worth arranging the whole screen anew."""
+        before = self._shown.get(end)
+        if before is None or not content.is_same(before):
+            self._shown[end] = content
+            resized = before is None or before.cell_length != content.cell_length
+            self.query_one(f"#{end}", Static).update(content, layout=resized)

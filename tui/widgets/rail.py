@@ -23,6 +23,7 @@ class Rail(Static):
         super().__init__()
         self.here = here
         self.done = done
+        self._drawn: Content | None = None
 
     def on_mount(self) -> None:
         self.draw()
@@ -34,14 +35,20 @@ class Rail(Static):
         """Show the journey as it now stands."""
         steps = [*STEPS, *AFTER]
         if self.size.width <= STRIP_FROM:
-            self.update(Content("\n").join(self._cell(step, " ") for step in steps))
+            self._show(Content("\n").join(self._cell(step, " ") for step in steps))
             return
         strip = Content("  ").join(self._cell(step, "") for step in steps)
         if strip.cell_length > self.content_size.width:
             place = steps.index(self.here)
             near = Content(" › ").join(self._cell(step, "") for step in steps[max(0, place - 1) : place + 2])
             strip = Content.assemble((f"{place + 1} of {len(steps)}  ", "$foreground-muted"), near)
-        self.update(strip)
+        self._show(strip)
+
+    def _show(self, drawn: Content) -> None:
+        """Repaint what changed; the rail's own size never does, so nothing is arranged anew."""
+        if self._drawn is None or not drawn.is_same(self._drawn):
+            self._drawn = drawn
+            self.update(drawn, layout=False)
 
     def _cell(self, step: str, gap: str) -> Content:
         name = NAMES[step]
