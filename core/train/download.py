@@ -1,5 +1,6 @@
 """A model's files on this machine: a folder as it is, or a Hub id fetched with its progress told."""
 
+import json
 import shutil
 import time
 from collections.abc import Callable
@@ -33,25 +34,24 @@ def fetch(model: str, revision: str | None, stage: Tell) -> Path:
 
 def _from_hub(model: str, revision: str | None, stage: Tell) -> Path:
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
 
-    from core.models.hub import explain
+    from core.models.hub import cached_folder, explain
 
     stage("download", note=f"asking the Hub for {model}")
     try:
         info = HfApi().model_info(model, revision=revision, files_metadata=True)
     except Exception as error:
-        try:  # without the Hub, what was fetched before will do
-            return Path(snapshot_download(model, revision=revision, local_files_only=True))
-        except (LocalEntryNotFoundError, OSError):
-            raise explain(error, model) from error
+        before = cached_folder(model, revision)
+        if before and has_all_weights(before):  # without the Hub, what was fetched before will do
+            return before
+        raise explain(error, model) from error
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
     names = wanted(list(sizes))
     total = sum(sizes[name] for name in names)
     _refuse_no_room(model, total)
     try:
         found = snapshot_download(
-            model, revision=info.sha, allow_patterns=names, tqdm_class=progress_bar(stage, total)
+            model, revision=revision, allow_patterns=names, tqdm_class=progress_bar(stage, total)
         )
     except OSError as error:
         raise explain(error, model) from error
@@ -69,6 +69,14 @@ def wanted(names: list[str]) -> list[str]:
     if not any(name.endswith(".safetensors") for name in kept):
         kept += [name for name in top if name.startswith("pytorch_model") and name.endswith(".bin")]
     return kept
+
+
+def has_all_weights(folder: Path) -> bool:
+    """Whether the weights are all there: each shard that the index names, or a file that needs no index."""
+    for index in (*folder.glob("*.safetensors.index.json"), *folder.glob("pytorch_model.bin.index.json")):
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        return all((folder / name).exists() for name in shards)
+    return any((folder / name).exists() for name in ("model.safetensors", "pytorch_model.bin"))
 
 
 def _refuse_no_room(model: str, total: int) -> None:

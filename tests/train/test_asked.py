@@ -20,7 +20,7 @@ from core.train.checkpoints import is_whole
 from tests.train.conftest import Make
 from tests.train.following import told, told_of
 
-LONG = {"steps": 400, "save": {"every": 1000}, "evaluate": {"every": 1000}, "learning_rate": 0.001}
+LONG = {"steps": 100, "save": {"every": 1000}, "evaluate": {"every": 1000}, "learning_rate": 0.001}
 
 
 def third_step(event: Event) -> bool:
@@ -32,7 +32,7 @@ def test_stop_saves_and_ends_and_resume_finishes(make_run: Make, when) -> None:
     when(run, third_step, lambda: control.stop(run))
     assert worker.work(run) == 0
     last = told_of(run, Step)[-1].step
-    assert 3 <= last < 400
+    assert 3 <= last < 100
     assert status(run).state == "stopped"
     kept = [(one.step, one.reason) for one in told_of(run, Checkpoint)]
     assert kept == [(last, "stop"), (last, "stop")], "the checkpoint to go on from, and the adapter to use"
@@ -42,7 +42,7 @@ def test_stop_saves_and_ends_and_resume_finishes(make_run: Make, when) -> None:
     assert worker.work(run) == 0
     assert told_of(run, Start)[-1].resumed_from == last
     history = replay(run)
-    assert [step.step for step in history.steps] == list(range(1, 401))
+    assert [step.step for step in history.steps] == list(range(1, 101))
     tokens = [step.tokens for step in history.steps]
     assert tokens == sorted(tokens), "tokens and seconds go on from where the first worker left"
     assert history.steps[last].seconds > history.steps[last - 1].seconds
@@ -50,11 +50,11 @@ def test_stop_saves_and_ends_and_resume_finishes(make_run: Make, when) -> None:
 
 
 def test_save_makes_a_checkpoint_and_goes_on(make_run: Make, when) -> None:
-    run = make_run("saved", **{**LONG, "steps": 150})
+    run = make_run("saved", **{**LONG, "steps": 60})
     when(run, third_step, lambda: control.save(run))
     assert worker.work(run) == 0
     (asked,) = [one for one in told_of(run, Checkpoint) if one.reason == "asked"]
-    assert 3 <= asked.step < 150
+    assert 3 <= asked.step < 60
     assert not run.save_file.exists()
     assert status(run).state == "finished"
 
@@ -79,7 +79,7 @@ def test_stop_before_the_first_step_saves_nothing(make_run: Make) -> None:
 
 
 def test_a_killed_worker_is_resumed_as_if_it_had_lived(make_run: Make) -> None:
-    settings = {"steps": 300, "save": {"every": 4}, "evaluate": {"every": 1000}, "lora": {"dropout": 0.1}}
+    settings = {"steps": 80, "save": {"every": 4}, "evaluate": {"every": 1000}, "lora": {"dropout": 0.1}}
     whole, killed = make_run("whole", **settings), make_run("killed", **settings)
     with killed.log.open("ab") as log:
         process = subprocess.Popen(
