@@ -44,6 +44,7 @@ class Prepared:
             found.append(
                 {"severity": one.severity, "code": one.code, "message": one.message, "todo": one.todo}
             )
+        found += _cut(self.spec, self.report)
         return sorted(found, key=lambda one: rank.get(one["severity"], 3))
 
     def refuse_if_stopped(self) -> None:
@@ -56,6 +57,28 @@ class Prepared:
                 str(stops[0].get("todo") or ""),
                 code=1,
             )
+
+
+def _cut(spec: RunSpec, report: dict[str, Any]) -> list[dict[str, Any]]:
+    """The length was chosen after the data were read: rows that lose their end by it are said here."""
+    lengths, length = report.get("lengths"), spec.length or 0
+    known = {one["code"] for one in report["findings"]}
+    if not lengths or lengths["max"] <= length or spec.data.format == "text" or known & {"cut"}:
+        return []
+    share = next((text for key, text in SHARES if lengths[key] <= length), "most rows")
+    message = (
+        f"{share} are longer than {length:,} tokens and lose their end (the longest has {lengths['max']:,})"
+    )
+    todo = "raise the length to keep them whole"
+    return [{"severity": "warn", "code": "cut", "message": message, "todo": todo}]
+
+
+SHARES = (
+    ("p99", "up to 1 % of the rows"),
+    ("p95", "up to 5 % of the rows"),
+    ("p90", "up to 10 % of the rows"),
+    ("p50", "up to half of the rows"),
+)
 
 
 def prepare(spec: RunSpec, on_progress: Progress | None = None) -> Prepared:

@@ -19,15 +19,17 @@ SECONDS_BETWEEN_STATES = 2.0
 MOODS = {"good": "good", "warn": "warn", "bad": "bad"}
 
 
-def follow(run: RunFolder, *, quiet: bool = False) -> tuple[Status, History]:
+def follow(
+    run: RunFolder, *, quiet: bool = False, known: frozenset[str] = frozenset()
+) -> tuple[Status, History]:
     """Say what happens until the run has no worker; the run does not notice, nor mind Ctrl-C here.
 
-    `quiet` says nothing and only waits.
+    `quiet` says nothing and only waits. `known`: findings that were said before.
     """
     history, log = History(), Follow(run.events_file)
     history.fold(log.poll())  # what was before we came is summed up, not told again
     now = status(run, history)
-    tell = _Lines(history)
+    tell = _Lines(history, known)
     if not quiet and now.live:
         if history.last:
             say(tell.step(history.last))
@@ -69,7 +71,8 @@ def _in_words(run: RunFolder, history: History, now: Status) -> None:
 class _Lines:
     """What was told, so that nothing is told twice."""
 
-    def __init__(self, history: History):
+    def __init__(self, history: History, known: frozenset[str]):
+        self._known = known
         self.told: Step | None = None
         self._history = history
         self._stage = history.stage.name if history.stage else ""
@@ -84,15 +87,17 @@ class _Lines:
                     self._step_time = when
                     yield self.step(event)
             elif isinstance(event, Stage):
-                if event.name != self._stage or when - self._stage_time >= SECONDS_BETWEEN_STEPS:
+                fresh = event.name != self._stage
+                if fresh or when - self._stage_time >= SECONDS_BETWEEN_STEPS:
                     self._stage, self._stage_time = event.name, when
-                    if event.name != "train":
+                    # between steps, a look at the held-out rows is only worth a line when it takes long
+                    if not (fresh and self.told) and event.name != "train":
                         yield paint(_stage(event), "dim")
             elif isinstance(event, Eval) and event.loss is not None:
                 yield f"{paint('held out', 'accent')} {event.loss:.3f} at step {event.step:,}"
             elif isinstance(event, Checkpoint):
                 yield paint(f"saved {event.path} ({event.reason})", "dim")
-            elif isinstance(event, Finding):
+            elif isinstance(event, Finding) and event.what not in self._known:
                 message = f"{event.what}: {event.why}" if event.why else event.what
                 yield findings([{"severity": event.severity, "message": message, "todo": event.todo}])
 

@@ -49,7 +49,7 @@ def train(
         show.say(_summary(prepared))
     prepared.refuse_if_stopped()
     run = start(prepared.spec, runs_dir(runs), anyway=anyway)
-    _started(run, runs, detach, as_json)
+    _started(run, runs, detach, as_json, frozenset(one["message"] for one in prepared.findings()))
 
 
 def resume(
@@ -77,7 +77,9 @@ def attach(
     _watch(_find(run, runs), runs, as_json)
 
 
-def _started(run: RunFolder, runs: Path | None, detach: bool, as_json: bool) -> None:
+def _started(
+    run: RunFolder, runs: Path | None, detach: bool, as_json: bool, known: frozenset[str] = frozenset()
+) -> None:
     if detach:
         if as_json:
             show.answer({"run": run.name, "folder": str(run.path)})
@@ -87,14 +89,14 @@ def _started(run: RunFolder, runs: Path | None, detach: bool, as_json: bool) -> 
         return
     if not as_json:
         show.say(f"{show.paint(run.name, 'bold')} runs by itself; Ctrl-C leaves it alone.")
-    _watch(run, runs, as_json)
+    _watch(run, runs, as_json, known)
 
 
-def _watch(run: RunFolder, runs: Path | None, as_json: bool) -> None:
+def _watch(run: RunFolder, runs: Path | None, as_json: bool, known: frozenset[str] = frozenset()) -> None:
     from core.cli.follow import follow
 
     try:
-        now, history = follow(run, quiet=as_json)
+        now, history = follow(run, quiet=as_json, known=known)
     except KeyboardInterrupt:
         where = _where(runs)
         print(
