@@ -21,7 +21,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.reactive import reactive
+from textual.reactive import var
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Button, Footer, Input, Static, TextArea
@@ -96,7 +96,7 @@ class StepScreen(Screen[None]):
     StepScreen.-short #actions { margin-top: 0; }
     """
 
-    status: reactive[str | Content] = reactive("", init=False)
+    status: var[str | Content] = var("", init=False)  # not reactive, which repaints the whole screen
     if TYPE_CHECKING:
         app: FinetuiApp
 
