@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, get_args
 
 from core.machine import Finding, Machine
+from core.models.catalogue import entry
+from core.models.hub import cached_folder
 from core.models.shape import ModelShape
 from core.numbers import gib
 from core.plan import defaults, memory, speed
@@ -73,7 +75,7 @@ def advise(
     methods = tuple(_plan(spec, shape, card, report, method) for method in get_args(Method))
     recommended, reason = _recommend(spec, shape, card, report, {one.method: one for one in methods})
     shown = asdict(card) | {"room": room(card), "precision": card.precision}
-    findings = _findings(spec, shape, card, methods, recommended)
+    findings = (*_findings(spec, shape, card, methods, recommended), *_around(spec, machine, shape, card))
     return Plan(shown, methods, recommended, reason, findings)
 
 
@@ -271,7 +273,39 @@ def _findings(
     if card.kind == "cpu" and spec.precision in ("bf16", "fp16"):
         message = f"precision {spec.precision} needs a GPU, and this run would be on the CPU"
         found.append(Finding("stop", "no_gpu", message, "set precision to auto or fp32"))
+    if card.kind == "cpu" and spec.method == "qlora":
+        message = "QLoRA on a CPU turns every weight back from four bits in each pass, which is slow"
+        found.append(Finding("info", "qlora_on_cpu", message, "take method: lora where it fits"))
     if shape.estimated:
         message = f"{shape.architecture} is a family we do not know: its size is reckoned, not counted"
         found.append(Finding("info", "estimated", message, "watch the memory of the first steps"))
     return tuple(found)
+
+
+def _around(spec: RunSpec, machine: Machine, shape: ModelShape, card: Card) -> list[Finding]:
+    """What stands in the way beside memory: the model's files, and this box where the run would be on it."""
+    found = []
+    known = entry(shape.name)
+    if known and known.gated and not machine.hub.token_found and cached_folder(shape.name) is None:
+        page = f"https://huggingface.co/{known.id}"
+        message = f"{known.id} is gated: its licence must be accepted, and you are not logged in to the Hub"
+        found.append(Finding("warn", "gated", message, f"accept the licence at {page}, then: hf auth login"))
+    if not shape.has_tokenizer:
+        message = f"{shape.name} has no tokenizer: it is enough for a plan, not for a run"
+        found.append(Finding("warn", "no_tokenizer", message, "put its tokenizer.json beside config.json"))
+    if not shape.has_weights:
+        message = f"{shape.name} has no weights: it is enough for a plan, not for a run"
+        found.append(Finding("warn", "no_weights", message, "give a folder with *.safetensors, or a Hub id"))
+    if not card.here:
+        return found
+    if spec.gpus != "auto":
+        there = [gpu.index for gpu in machine.gpus if not gpu.error]
+        missing = [index for index in spec.gpus if index not in there]
+        if missing:
+            here = f"this box has {', '.join(map(str, there))}" if there else "this box has none"
+            message = f"GPU {', '.join(map(str, missing))} cannot be used: {here}"
+            found.append(Finding("stop", "no_such_gpu", message, "set gpus to auto, or to one that is here"))
+        elif len(spec.gpus) > 1:
+            message = f"{len(spec.gpus)} GPUs are named, and this version trains on one of them"
+            found.append(Finding("info", "one_gpu", message, f"set gpus to [{spec.gpus[0]}]"))
+    return found + [one for one in machine.findings if one.severity != "info"]

@@ -31,6 +31,9 @@ CPU_TILE_COPIES = 7
 """fp32 copies of that tile's used part while it goes backward in plain torch, where there is no Triton."""
 
 FOUR_NORMS = ("gemma2", "gemma3", "gemma3_text")
+FP32_NORMS = ("gemma", *FOUR_NORMS)
+"""Families whose norms multiply by their weight before they cast back."""
+ACTIVATION_OF_STEPS = ("gpt2", "phi")
 NORMS_IN_ATTENTION = ("qwen3", "qwen3_moe", "gemma3", "gemma3_text", "olmo2", "olmo3", "olmoe")
 """Families that also normalise queries and keys."""
 
@@ -180,16 +183,19 @@ def _layer(
     Each norm its input in fp32, 4 h, and what goes into the matrices that learn, 2 c h. Turned queries and
     keys, values and the attention's output, with keys and values repeated for every head where there is a
     mask: c (2 q + 2 k), or 4 c q. A gated MLP: gate, up, its activation and the product, 4 c i; a plain one
-    about 5 c i, since some families build its activation of small steps. Norms that learn, their result.
+    2 c i, or about 5 where the family builds its activation of small steps. Norms that learn, their result.
     """
     h, queries, keys = shape.hidden, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     norms = 4 if shape.architecture in FOUR_NORMS else 2
     kept = norms * 4 * h + 2 * compute * h + 4 * shape.heads
     kept += compute * (2 * queries + 2 * (queries if padded else keys))
-    kept += compute * (4 if shape.gated_mlp else 5) * _mlp_width(shape)
+    wide = 4 if shape.gated_mlp else 5 if shape.architecture in ACTIVATION_OF_STEPS else 2
+    kept += compute * wide * _mlp_width(shape)
     if shape.architecture in NORMS_IN_ATTENTION:
         kept += (4 + compute) * (queries + keys)
     if method == "full":
+        if shape.architecture in FP32_NORMS:
+            return kept + norms * 4 * h + compute * (queries + keys)
         return kept + norms * compute * h
     copies = 4 * compute * h if input_copies and compute == 2 and method == "lora" else 0
     return kept + compute * rank * len(shape.linears) + copies

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from core.errors import UserError
 from core.models.shape import ModelShape
 from core.plan.advise import Plan
 from core.spec import RunSpec
@@ -15,7 +16,17 @@ LOOKS = 10
 
 
 def resolve(spec: RunSpec, plan: Plan, shape: ModelShape, report: dict[str, Any] | None) -> RunSpec:
-    """The spec with nothing left to be decided. With no method that fits, the smallest one is taken."""
+    """The spec with nothing left to be decided. With no method that fits, the smallest one is taken.
+
+    UserError (code 1): the model's folder holds no weights, which is enough for a plan but not for a run.
+    """
+    if not shape.has_weights:
+        raise UserError(
+            f"{shape.name} has no weights",
+            "the folder holds a config.json alone",
+            "give a folder with *.safetensors, or a Hub id",
+            code=1,
+        )
     method = spec.method if spec.method != "auto" else plan.recommended or "qlora"
     chosen = plan.of(method)
     steps = chosen.steps or 1000
