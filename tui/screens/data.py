@@ -343,7 +343,8 @@ class DataScreen(StepScreen):
             return self._error
         if self.journey.report is None:
             return "the data is still being read"
-        return worst(self.journey.report.get("findings") or ())
+        stop = worst(self.journey.report.get("findings") or ())
+        return f"{stop} · m names the columns" if stop and self.journey.report.get("columns") else stop
 
 
 def _offer(name: str, note: str, wide: int) -> Content:

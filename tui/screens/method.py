@@ -256,7 +256,7 @@ class MethodScreen(StepScreen):
             "epochs": "–" if steps else shown_number(chosen.epochs),
             "steps": shown_number(chosen.steps),
             "learning_rate": rate(chosen.learning_rate),
-            "price_per_hour": "",
+            "price_per_hour": "–",
         }
         for key, value in autos.items():
             field = self._field(key)

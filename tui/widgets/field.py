@@ -122,7 +122,7 @@ class Field(Horizontal):
     def auto(self, value: str) -> None:
         """What the plan takes when nothing is chosen here."""
         self.dial.auto = value
-        self.dial.placeholder = f"{value} (auto)" if value else "auto"
+        self.dial.placeholder = f"{value} (auto)" if value.strip("–") else value or "auto"
 
     def hint(self, text: str, severity: str = "") -> None:
         """The words beside the input. Severity "stop" is for a value that is refused."""
