@@ -43,7 +43,7 @@ def model(name: str) -> ModelShape:
     return shape_from_config(name, known.config, hub=True)
 
 
-def spec(name: str = "Qwen/Qwen3-8B", **keys: Any) -> RunSpec:
+def spec(name: str = "Qwen/Qwen3-8B", /, **keys: Any) -> RunSpec:
     return parse_spec({"model": name, "data": {"source": "rows.jsonl"}, **keys})
 
 
