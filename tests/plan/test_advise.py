@@ -1,0 +1,209 @@
+"""What is recommended fits, is the better of what fits, and says so with its numbers."""
+
+import json
+import time
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.models.catalogue import catalogue
+from core.models.shape import shape_from_config
+from core.plan.advise import advise, room
+from core.plan.cards import card_here, card_named, card_of_size
+from tests.plan.boxes import GIB, box, gpu, model, report, spec
+
+
+def plan(name: str, gib: float, *, data=None, **keys):
+    return advise(spec(name, **keys), box(gpu(gib)), model(name), data or report())
+
+
+def test_a_card_between_lora_and_full_takes_lora_and_names_both():
+    found = plan("Qwen/Qwen3-8B", 24)
+    assert found.recommended == "lora"
+    assert found.of("lora").fits and found.of("qlora").fits and not found.of("full").fits
+    for method in ("lora", "full"):
+        assert f"{found.of(method).bytes.total / GIB:.1f} GiB" in found.reason
+
+
+def test_a_smaller_card_takes_qlora_and_says_what_lora_wants():
+    found = plan("Qwen/Qwen3-8B", 12)
+    assert found.recommended == "qlora" and "LoRA would need" in found.reason
+
+
+def test_where_nothing_fits_the_smallest_change_is_named():
+    found = plan("Qwen/Qwen3-32B", 12)
+    assert found.recommended is None and not any(one.fits for one in found.methods)
+    (stop,) = [one for one in found.findings if one.severity == "stop"]
+    assert stop.code == "nothing_fits" and "short of" in stop.todo
+    tight = plan("Qwen/Qwen3-8B", 8, length=8192, data=report(longest=9000, mean=4000))
+    if tight.recommended is None:
+        assert "with length" in tight.reason
+
+
+def test_full_tuning_for_a_small_model_with_much_to_learn():
+    much = report(rows=60_000, learned=20_000_000)
+    assert plan("Qwen/Qwen3-0.6B", 80, data=much, aim="knowledge").recommended == "full"
+    assert plan("Qwen/Qwen3-0.6B", 80, data=much, aim="manner").recommended == "lora"
+    assert plan("Qwen/Qwen3-0.6B", 80, data=report(), aim="knowledge").recommended == "lora"
+    assert plan("Qwen/Qwen3-8B", 141, data=much, aim="knowledge").recommended == "lora"
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.sampled_from(catalogue()),
+    st.sampled_from([8, 12, 16, 24, 40, 48, 80, 141]),
+    st.floats(0, 0.9),
+    st.sampled_from([None, 64, 512, 2048, 8192]),
+    st.sampled_from([None, 1, 4, 32]),
+    st.booleans(),
+)
+def test_what_fits_fits_in_what_is_free(one, gib, held, length, batch, packing):
+    shape = shape_from_config(one.id, one.config, hub=True)
+    machine = box(gpu(gib, held=held * gib))
+    asked = spec(one.id, length=length, batch=batch, packing=packing)
+    found = advise(asked, machine, shape, report(longest=5000, mean=700))
+    have = room(card_here(asked, machine))
+    assert have < machine.gpus[0].memory_free
+    for method in found.methods:
+        assert method.fits == (method.bytes.total <= have)
+        assert batch is None or method.batch == batch
+        assert length is None or method.length == length
+        assert method.length <= shape.context or length is not None
+        if method.fits and batch is None:
+            assert method.batch * method.accumulate >= 1
+    assert found.recommended is None or found.of(found.recommended).fits
+    assert (found.recommended is None) == (not any(m.fits for m in found.methods if m.method != "full"))
+
+
+def test_what_is_free_counts_not_what_there_is():
+    idle, busy = box(gpu(24)), box(gpu(24, held=14))
+    asked, shape = spec("Qwen/Qwen3-8B"), model("Qwen/Qwen3-8B")
+    assert advise(asked, idle, shape, report()).of("lora").fits
+    assert not advise(asked, busy, shape, report()).of("lora").fits
+
+
+def test_the_emptiest_gpu_or_the_one_that_is_named():
+    two = box(gpu(24, held=20), gpu(24, index=1))
+    shape = model("Qwen/Qwen3-8B")
+    assert advise(spec(), two, shape).card["index"] == 1  # type: ignore[index]
+    assert advise(spec(gpus=[0]), two, shape).card["index"] == 0  # type: ignore[index]
+    missing = advise(spec(gpus=[7]), two, shape)
+    assert [one.code for one in missing.findings if one.severity == "stop"] == ["no_such_gpu"]
+    assert "this box has 0, 1" in next(one.message for one in missing.findings if one.code == "no_such_gpu")
+
+
+def test_a_dead_gpu_is_not_planned_for():
+    dead = replace(gpu(80), error="GPU is lost")
+    found = advise(spec(), box(dead, gpu(24, index=1)), model("Qwen/Qwen3-8B"))
+    assert found.card["index"] == 1  # type: ignore[index]
+
+
+def test_an_explicit_method_that_does_not_fit_stops_and_names_one_that_does():
+    found = plan("Qwen/Qwen3-8B", 24, method="full")
+    (stop,) = [one for one in found.findings if one.severity == "stop"]
+    assert stop.code == "does_not_fit" and "more than there are" in stop.message and "lora" in stop.todo
+
+
+def test_the_users_own_numbers_are_kept_even_where_they_do_not_fit():
+    found = plan("Qwen/Qwen3-8B", 24, method="lora", batch=64, accumulate=2, length=4096, recompute=0)
+    lora = found.of("lora")
+    assert (lora.batch, lora.accumulate, lora.length, lora.recompute) == (64, 2, 4096, 0) and not lora.fits
+
+
+def test_no_bf16_on_an_old_card():
+    old = box(gpu(15, capability=(7, 5)))
+    shape = model("Qwen/Qwen3-0.6B")
+    assert advise(spec("Qwen/Qwen3-0.6B"), old, shape).card["precision"] == "fp16"  # type: ignore[index]
+    stops = advise(spec("Qwen/Qwen3-0.6B", precision="bf16"), old, shape).findings
+    assert "no_bf16" in [one.code for one in stops if one.severity == "stop"]
+
+
+def test_without_a_gpu_the_ram_is_the_card():
+    shape = model("HuggingFaceTB/SmolLM2-135M")
+    found = advise(spec("HuggingFaceTB/SmolLM2-135M"), box(ram=16), shape, report())
+    assert found.card["kind"] == "cpu" and found.card["precision"] == "fp32"  # type: ignore[index]
+    assert found.recommended == "lora" and found.of("lora").seconds and found.of("lora").tokens_per_second
+    large = advise(spec("Qwen/Qwen3-32B"), box(ram=16), model("Qwen/Qwen3-32B"), report())
+    assert not large.of("lora").fits
+
+
+def test_a_torch_for_the_cpu_on_a_gpu_box_stops():
+    from core.machine import doctor
+    from core.machine.torch_check import Torch
+
+    wrong = box(gpu(24), torch=Torch("2.13.0+cpu", None, True))
+    wrong = replace(wrong, findings=doctor(wrong))
+    shape = model("Qwen/Qwen3-0.6B")
+    found = advise(spec("Qwen/Qwen3-0.6B"), wrong, shape)
+    assert "torch_for_cpu" in [one.code for one in found.findings if one.severity == "stop"]
+    elsewhere = advise(spec("Qwen/Qwen3-0.6B"), wrong, shape, card=card_named("4090"))
+    assert "torch_for_cpu" not in [one.code for one in elsewhere.findings], "another card is another box"
+
+
+def test_a_gated_model_without_login_and_a_folder_without_files(monkeypatch):
+    from core.machine.host import Hub
+
+    llama = "meta-llama/Llama-3.1-8B"
+    found = advise(spec(llama), box(gpu(24), hub=Hub(False, None, None)), model(llama))
+    (gated,) = [one for one in found.findings if one.code == "gated"]
+    assert f"https://huggingface.co/{llama}" in gated.todo and "hf auth login" in gated.todo
+    bare = replace(model(llama), has_tokenizer=False, has_weights=False)
+    codes = {one.code for one in advise(spec(llama), box(gpu(24)), bare).findings}
+    assert {"no_tokenizer", "no_weights"} <= codes
+
+
+def test_time_and_cost_follow_from_the_rate():
+    found = advise(
+        spec(price_per_hour=2.0, epochs=3), box(), model("Qwen/Qwen3-8B"), report(), card=card_named("h100")
+    )
+    lora = found.of("lora")
+    assert lora.steps == -(-1800 // (lora.batch * lora.accumulate)) * 3
+    assert lora.seconds and lora.tokens_per_second and 100 < lora.tokens_per_second < 30_000
+    assert lora.cost == pytest.approx(lora.seconds / 3600 * 2.0)
+    unknown = advise(spec(), box(), model("Qwen/Qwen3-8B"), report(), card=card_of_size(24)).of("lora")
+    assert unknown.seconds is None and unknown.tokens_per_second is None, "not known is not guessed"
+
+
+def test_faster_where_there_is_room():
+    """Recompute is turned off where the card holds all activations, and on where it does not."""
+    shape = model("Qwen/Qwen3-0.6B")
+    short = report(longest=256, mean=100)
+    assert advise(spec("Qwen/Qwen3-0.6B"), box(gpu(80)), shape, short).of("lora").recompute == 0
+    tight = advise(
+        spec("Qwen/Qwen3-8B"), box(gpu(24)), model("Qwen/Qwen3-8B"), report(longest=2000, mean=900)
+    )
+    assert tight.of("lora").recompute == 1
+
+
+def test_the_length_follows_the_data_and_the_models_context():
+    def length(data, **keys):
+        return plan("HuggingFaceTB/SmolLM2-135M", 80, data=data, **keys).of("lora").length
+
+    assert length(report(longest=300)) == 320
+    assert length(report(longest=5000, mean=900)) == -(-4900 // 64) * 64
+    assert length(report(longest=50_000, mean=900)) == 8192
+    assert length(report(longest=300), length=128) == 128
+
+
+def test_few_rows_take_smaller_steps():
+    few, many = plan("Qwen/Qwen3-0.6B", 80, data=report(rows=40)), plan("Qwen/Qwen3-0.6B", 80)
+    size = [one.of("lora").batch * one.of("lora").accumulate for one in (few, many)]
+    assert size[0] < size[1] == 16 and few.of("lora").steps >= 30  # type: ignore[operator]
+
+
+def test_it_is_json_and_quick():
+    shape, machine, asked, data = model("Qwen/Qwen3-8B"), box(gpu(24)), spec(), report()
+    start = time.perf_counter()
+    found = advise(asked, machine, shape, data)
+    assert time.perf_counter() - start < 0.05
+    said = json.loads(json.dumps(found.to_dict()))
+    assert {"card", "methods", "recommended", "reason"} <= set(said)
+    for method in said["methods"]:
+        assert {"method", "fits", "bytes", "batch", "accumulate", "length", "reason"} <= set(method)
+        parts = method["bytes"]
+        assert parts.pop("total") == sum(parts.values())
+        assert set(parts) == {
+            "weights", "adapters", "gradients", "optimizer", "activations", "loss", "overhead"
+        }  # fmt: skip
