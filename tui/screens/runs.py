@@ -224,7 +224,7 @@ class RunsScreen(StepScreen):
         if row is None:
             self.app.push_screen(Ask("Delete the draft?", "Its choices are lost.", "Delete", "Keep"), remove)
         else:
-            text = f"{row.path}\n\nits log, checkpoints and whatever it made. This cannot be undone."
+            text = f"{row.path}\n\nIts log, its checkpoints and all that it made. This cannot be undone."
             self.app.push_screen(Ask(f"Delete {row.name}?", text, "Delete", "Keep"), remove)
 
     def action_demo(self) -> None:

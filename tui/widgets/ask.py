@@ -19,14 +19,14 @@ class Ask(ModalScreen[bool]):
     ]
     AUTO_FOCUS = "#no"
     DEFAULT_CSS = """
-    Ask { align: center middle; background: $background 70%; }
+    Ask { align: center middle; background: $background 60%; }
     Ask #box {
         width: 64; max-width: 94%; height: auto; padding: 1 2; background: $surface; border: round $primary;
         border-title-color: $primary;
     }
     Ask #buttons { height: 1; margin-top: 1; align-horizontal: right; }
-    Ask Button { margin-left: 2; background: $panel; color: $foreground; }
-    Ask Button:focus { background: $primary; color: $background; text-style: bold; }
+    Ask Button { min-width: 8; margin-left: 2; background: $panel; color: $foreground; }
+    Ask Button:focus { background: $primary; color: $background; background-tint: transparent; }
     """
 
     def __init__(self, title: str, text: str, yes: str = "Yes", no: str = "No") -> None:
