@@ -15,7 +15,7 @@ BATCH = {"gpu": 16, "cpu": 8}
 """Rows that one step learns from."""
 RATES = (
     # up to this many parameters: full, LoRA
-    (5e6, 1e-3, 2e-3),
+    (5e6, 1e-3, 5e-3),
     (1e8, 5e-4, 1e-3),
     (1e9, 5e-5, 3e-4),
     (4e9, 2e-5, 2e-4),
