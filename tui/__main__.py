@@ -7,7 +7,7 @@ from pathlib import Path
 def main(argv: list[str] | None = None) -> int:
     """Returns the exit status: 0 done, 1 the answer is no, 2 the call is wrong."""
     words = list(sys.argv[1:] if argv is None else argv)
-    rest, runs, plain = _split(words)
+    rest, runs, plain = split(words)
     if rest is None or (rest and (plain or rest[0] != "attach" or len(rest) != 2)):
         return _command(words)
     if plain:
@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     return _screen(rest[1] if rest else None, runs)
 
 
-def _split(words: list[str]) -> tuple[list[str] | None, Path | None, bool]:
+def split(words: list[str]) -> tuple[list[str] | None, Path | None, bool]:
     """What is asked for, `--runs` and `--plain`; None when there are options that only a command knows."""
     rest: list[str] = []
     runs: Path | None = None

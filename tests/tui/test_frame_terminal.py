@@ -16,6 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.tui.conftest import MakeRun
+from tui.__main__ import split
+
 REPO = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-P", "-m", "tui"]
 PATIENCE = 30.0  # seconds; starting takes about one, and this machine may be busy
@@ -29,6 +32,7 @@ class Terminal:
     rows: int = 24
     controlling: bool = True
     env: dict[str, str] = field(default_factory=dict)
+    command: tuple[str, ...] = tuple(COMMAND)
     arguments: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -42,7 +46,7 @@ class Terminal:
                 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
         self.process = subprocess.Popen(
-            [*COMMAND, *self.arguments],
+            [*self.command, *self.arguments],
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -168,6 +172,76 @@ def test_what_is_no_terminal_is_refused(stream: str, name: str, tmp_path: Path) 
         said = file.read() if stream == "stderr" else os.read(master, 65536)
     os.close(master)
     assert f"the wizard needs a terminal: standard {name} is none" in said.decode()
+
+
+def test_attach_opens_the_run(terminal: Callable[..., Terminal], make_run: MakeRun) -> None:
+    make_run("tone", steps=20, total=20)
+    one = terminal(arguments=("attach", "tone"))
+    one.read_until(shows("held out"))
+    one.press("q")
+    said = one.read_until(shows("finetui attach tone"))
+    assert b"tone is finished" in said
+    assert one.process.wait(PATIENCE) == 0
+
+
+def test_a_run_that_is_not_there_is_one_line(terminal: Callable[..., Terminal], make_run: MakeRun) -> None:
+    make_run("tone")
+    one = terminal(arguments=("attach", "toen"))
+    said = one.read_until(shows("tone?")).decode()
+    assert one.process.wait(PATIENCE) == 2
+    assert "no run is called toen" in said and "\x1b" not in said
+
+
+def test_an_error_of_ours_is_one_line_and_a_log(
+    terminal: Callable[..., Terminal], finetui_home: Path
+) -> None:
+    broken = (
+        "from tui.screens.aim import AimScreen; from tui.__main__ import main\n"
+        "def fail(self): raise ZeroDivisionError('of the test')\n"
+        "AimScreen.compose_step = fail\n"
+        "raise SystemExit(main([]))"
+    )
+    one = terminal(command=(sys.executable, "-c", broken))
+    one.read_until(shows("Start a run"))
+    one.press("n")
+    said = one.read_until(shows("finetui.log")).decode()
+    assert one.process.wait(PATIENCE) == 1
+    assert "ZeroDivisionError: of the test" in said and "Traceback" not in said
+    assert "in fail" in (finetui_home / "finetui.log").read_text()
+
+
+def test_plain_asks_and_refuses_in_lines(terminal: Callable[..., Terminal], tmp_path: Path) -> None:
+    one = terminal(arguments=("--plain",))
+    one.read_until(shows("Base model"))
+    one.press(f"{tmp_path}/nothing\n")
+    one.read_until(shows("Data, a file"))
+    one.press("rows.jsonl\n")
+    one.read_until(shows("Method"))
+    one.press("\n")
+    one.read_until(shows("is not there: no such folder"))
+    assert one.process.wait(PATIENCE) == 2
+
+
+def test_plain_ends_with_an_empty_answer(terminal: Callable[..., Terminal]) -> None:
+    one = terminal(arguments=("--plain",))
+    one.read_until(shows("Base model"))
+    one.press("\n")
+    assert one.process.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "means"),
+    [
+        ([], ([], None, False)),
+        (["--plain", "--runs", "/r"], ([], Path("/r"), True)),
+        (["attach", "one", "--runs=/r"], (["attach", "one"], Path("/r"), False)),
+        (["attach", "one", "--json"], (None, None, False)),
+        (["--runs"], (None, None, False)),
+        (["--help"], (None, None, False)),
+    ],
+)
+def test_what_a_call_means(words: list[str], means: object) -> None:
+    assert split(words) == means
 
 
 def test_plain_gives_text_where_nobody_can_answer() -> None:
