@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from core.runs.events import Sample
+from core.data.spans import skeleton_of
+from core.data.templates import Template, generation_eos_ids
 from core.train.device import Device
 
 QUESTIONS = 2
@@ -29,15 +30,12 @@ def questions(rows: Sequence[dict[str, list[int]]]) -> list[list[int]]:
     return found
 
 
-def answer(
-    model: Any, tokenizer: Any, asked: list[int], end_ids: Sequence[int], device: Device, step: int
-) -> Sample:
+def answer(model: Any, tokenizer: Any, template: Template | None, asked: list[int], device: Device) -> str:
     """The likeliest answer, token by token, until an end token or a limit."""
     import torch
 
-    where = next(model.parameters()).device
-    ids = torch.tensor([asked], device=where)
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else next(iter(end_ids), 0)
+    ids = torch.tensor([asked], device=next(model.parameters()).device)
+    ends = generation_eos_ids(template, tokenizer)
     was_training = model.training
     model.eval()
     try:
@@ -48,11 +46,20 @@ def answer(
                 do_sample=False,
                 max_new_tokens=MOST_TOKENS,
                 max_time=MOST_SECONDS,
-                eos_token_id=list(end_ids) or None,
-                pad_token_id=pad,
+                eos_token_id=ends or None,
+                pad_token_id=ends[0] if ends else 0,
                 use_cache=True,
             )
     finally:
         model.train(was_training)
-    said = tokenizer.decode(out[0, len(asked) :], skip_special_tokens=True).strip()
-    return Sample(step, tokenizer.decode(asked, skip_special_tokens=True).strip(), said)
+    return str(tokenizer.decode(out[0, len(asked) :], skip_special_tokens=True)).strip()
+
+
+def in_words(asked: list[int], tokenizer: Any, template: Template | None) -> str:
+    """The last question as it was asked, without what the template writes around it where that is known."""
+    if template:
+        text = tokenizer.decode(asked, clean_up_tokenization_spaces=False)
+        before, after = skeleton_of(("user", "assistant"), template.source, tokenizer).pieces[:2]
+        if text.endswith(after) and before in text:
+            return str(text.removesuffix(after).rpartition(before)[2]).strip()
+    return str(tokenizer.decode(asked, skip_special_tokens=True)).strip()

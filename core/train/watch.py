@@ -7,8 +7,9 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from core.data.templates import Template
 from core.errors import UserError
-from core.runs.events import Checkpoint, Eval, EventLog, Step
+from core.runs.events import Checkpoint, Eval, EventLog, Sample, Step
 from core.runs.folder import RunFolder
 from core.spec import RunSpec
 from core.train import answers, checkpoints
@@ -33,7 +34,7 @@ class Watch(TrainerCallback):
         asked: Asked,
         device: Device,
         tokenizer: Any,
-        end_ids: Sequence[int],
+        template: Template | None,
         held_out: Sequence[dict[str, list[int]]],
         *,
         checkpoint_bytes: int,
@@ -42,7 +43,7 @@ class Watch(TrainerCallback):
     ):
         """`tokens` and `seconds` are what an earlier worker of this run has come to."""
         self._run, self._spec, self._log, self._stage, self._asked = run, spec, log, stage, asked
-        self._device, self._tokenizer, self._end_ids = device, tokenizer, end_ids
+        self._device, self._tokenizer, self._template = device, tokenizer, template
         self._evaluates, self._questions = bool(held_out), answers.questions(held_out)
         self._checkpoint_bytes = checkpoint_bytes
         self._tokens_before, self.tokens, self.seconds = tokens, tokens, seconds
@@ -150,9 +151,9 @@ class Watch(TrainerCallback):
         for question in self._questions:
             if self._asked.stop or not (always or self._sampling <= SAMPLING_SHARE * self.seconds):
                 return
-            self._log.write(
-                answers.answer(model, self._tokenizer, question, self._end_ids, self._device, step)
-            )
+            said = answers.answer(model, self._tokenizer, self._template, question, self._device)
+            asked = answers.in_words(question, self._tokenizer, self._template)
+            self._log.write(Sample(step, asked, said))
             self._sampling += time.monotonic() - begun
             begun = time.monotonic()
 

@@ -155,7 +155,7 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
         asked,
         where,
         tokenizer,
-        end_ids,
+        built.template,
         held_out,
         checkpoint_bytes=ready.checkpoint_bytes(spec, model),
         tokens=before.tokens if before else 0,

@@ -13,7 +13,7 @@ from core.data.tokenizer import load_tokenizer
 from core.runs.events import Checkpoint, End, Eval, Sample, Stage, Start, Step
 from core.runs.folder import RunFolder
 from core.train import worker
-from tests.train.conftest import Make
+from tests.train.conftest import Make, rows
 from tests.train.following import told, told_of
 
 METHODS = ("full", "lora", "qlora")
@@ -46,6 +46,11 @@ def test_events_tell_the_whole_course(done: RunFolder) -> None:
     assert stages == ["load", "tokenise", "first step", "evaluate", "train", "save"]
     kept = [(one.step, one.reason) for one in told_of(done, Checkpoint)]
     assert kept == [(5, "schedule"), (10, "schedule"), (12, "end")]
+
+
+def test_samples_are_questions_as_they_were_asked(done: RunFolder) -> None:
+    asked = {row["prompt"] for row in rows()}
+    assert all(one.prompt in asked for one in told_of(done, Sample))
 
 
 def test_steps_count_tokens_rate_and_time(done: RunFolder) -> None:
@@ -126,11 +131,11 @@ def _load(run: RunFolder) -> Any:
     return model
 
 
-def _loss(model: Any, rows: list[dict[str, list[int]]]) -> float:
+def _loss(model: Any, held_out: list[dict[str, list[int]]]) -> float:
     import torch
 
     total, count = 0.0, 0
-    for row in rows:
+    for row in held_out:
         ids = torch.tensor([row["input_ids"]])
         with torch.no_grad():
             words = torch.log_softmax(model(input_ids=ids).logits[0, :-1].float(), dim=-1)
