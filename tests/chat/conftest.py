@@ -8,25 +8,26 @@ import pytest
 from core.chat.blocking import BlockingChat
 from core.runs.folder import RunFolder
 from core.spec import dump_spec, parse_spec
+from tests.conftest import REPO
 
 
 @pytest.fixture(scope="session")
-def story_model(shared: Path) -> Path:
-    return shared / "models" / "stories260k"
+def small_model() -> Path:
+    return REPO / "core" / "demo" / "model"
 
 
 @pytest.fixture(scope="session")
-def adapter_run(story_model: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+def adapter_run(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A finished LoRA run: its adapter changes what the model says; checkpoint 5 changes it otherwise."""
     run = RunFolder(tmp_path_factory.mktemp("runs") / "stories")
     run.path.mkdir()
     spec = parse_spec(
-        {"model": str(story_model), "data": "rows.jsonl", "method": "lora", "template": "instruct"}
+        {"model": str(small_model), "data": "rows.jsonl", "method": "lora", "template": "chatml"}
     )
     run.spec_file.write_text(dump_spec(spec, full=True))
-    write_adapter(story_model, run.adapter, seed=1)
+    write_adapter(small_model, run.adapter, seed=1)
     checkpoint = run.checkpoints / "checkpoint-5"
-    write_adapter(story_model, checkpoint, seed=2)
+    write_adapter(small_model, checkpoint, seed=2)
     (checkpoint / "trainer_state.json").write_text("{}")
     return run
 
@@ -45,7 +46,7 @@ def write_adapter(model: Path, to: Path, seed: int) -> None:
     config = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
     get_peft_model(base, config).save_pretrained(to)
     tokenizer = load_tokenizer(str(model), None)
-    templates.apply(templates.choose("instruct", tokenizer), tokenizer)
+    templates.apply(templates.choose("chatml", tokenizer), tokenizer)
     tokenizer.save_pretrained(to)
 
 

@@ -20,7 +20,7 @@ def ask(talk: BlockingChat, side: Side = "base", settings: Settings = GREEDY) ->
 
 
 def test_pieces_stream_and_join_to_the_answer(talk: BlockingChat) -> None:
-    pieces, done = ask(talk)
+    pieces, done = ask(talk, "tuned")
     assert len(pieces) > 5
     assert "".join(pieces) == done.answer
     assert done.tokens == 24
@@ -51,9 +51,9 @@ def test_both_sides_come_from_one_run_and_differ(talk: BlockingChat) -> None:
     assert ask(talk, "base")[1].answer == base  # the adapter is off again
 
 
-def test_the_base_side_is_the_model_without_the_adapter(talk: BlockingChat, story_model: Path) -> None:
+def test_the_base_side_is_the_model_without_the_adapter(talk: BlockingChat, small_model: Path) -> None:
     with BlockingChat() as plain:
-        ready = plain.start(model=str(story_model))
+        ready = plain.start(model=str(small_model))
         assert ready.sides == ("base",)
         assert any("no chat template" in note for note in ready.notes)
         assert ask(plain)[1].answer == ask(talk, "base")[1].answer
@@ -86,7 +86,7 @@ def test_a_checkpoint_that_is_not_there_names_those_that_are(
 ) -> None:
     with pytest.raises(UserError, match="has no checkpoint 7: it has: 5"):
         talk.start(run=adapter_run.path, checkpoint=7)
-    assert ask(talk)[1].tokens == 24  # what was loaded is still there
+    assert ask(talk)[1].answer  # what was loaded is still there
 
 
 def test_a_long_conversation_loses_its_oldest_turns_and_says_so(talk: BlockingChat) -> None:

@@ -10,10 +10,10 @@ import pytest
 
 from core.job import environment
 from core.runs.folder import RunFolder
-from tests.chat.conftest import adapter_run, story_model
+from tests.chat.conftest import adapter_run, small_model
 from tests.cli.conftest import Called
 
-__all__ = ["adapter_run", "story_model"]
+__all__ = ["adapter_run", "small_model"]
 Call = Callable[..., Called]
 
 
@@ -40,8 +40,8 @@ def test_one_question_to_each_side_and_to_both(call: Call, there: Path) -> None:
     assert plain.out == both["base"]["answer"] + "\n"
 
 
-def test_a_plain_model_cannot_be_compared(call: Call, story_model: Path) -> None:
-    called = call("compare", story_model, "--prompt", "x")
+def test_a_plain_model_cannot_be_compared(call: Call, small_model: Path) -> None:
+    called = call("compare", small_model, "--prompt", "x")
     assert called.code == 2
     assert "it is a plain model" in called.line
 
