@@ -170,9 +170,11 @@ class FinetuiApp(App[None]):
         if self.is_headless or not isinstance(error, Exception):
             super()._fatal_error()
             return
+        from rich.text import Text
+
         from core.cli.app import unexpected
 
-        self._exit_renderables.append(f"finetui: {unexpected(error).line()}")
+        self._exit_renderables.append(Text(f"finetui: {unexpected(error).line()}", no_wrap=True))
         self._close_messages_no_wait()
 
     def on_resize(self, event: events.Resize) -> None:

@@ -123,6 +123,19 @@ async def test_a_step_that_is_not_open_is_not_visited(plain: FinetuiApp) -> None
             assert plain.screen.step == lands
 
 
+async def test_news_that_comes_after_the_screen_went_is_harmless(plain: FinetuiApp) -> None:
+    async with plain.run_test(size=(80, 24)) as pilot:
+        plain.goto("model")
+        await pilot.pause()
+        gone = plain.screen
+        plain.goto("data")
+        gone.status = "while it goes"
+        await pilot.pause()
+        gone.status = "after it went"
+        await pilot.pause()
+        assert plain.screen.step == "data"
+
+
 # -- help
 
 

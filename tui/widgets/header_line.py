@@ -17,11 +17,11 @@ class HeaderLine(Horizontal):
 
     def __init__(self) -> None:
         super().__init__()
+        self._ends = {"crumb": Static(id="crumb"), "status": Static(id="status")}
         self._shown: dict[str, Content] = {}
 
     def compose(self) -> ComposeResult:
-        yield Static(id="crumb")
-        yield Static(id="status")
+        yield from self._ends.values()
 
     def show(self, crumb: str, status: str | Content = "") -> None:
         """Draw both ends. The crumb is plain text; the status may be styled Content."""
@@ -36,4 +36,4 @@ class HeaderLine(Horizontal):
         if before is None or not content.is_same(before):
             self._shown[end] = content
             resized = before is None or before.cell_length != content.cell_length
-            self.query_one(f"#{end}", Static).update(content, layout=resized)
+            self._ends[end].update(content, layout=resized)

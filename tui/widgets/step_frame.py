@@ -169,7 +169,8 @@ class StepScreen(Screen[None]):
         """Redraw header and rail, after a choice that they show."""
         if self.is_mounted:
             unsaved = Content.styled(self.journey.unsaved, "$error") if self.journey.unsaved else ""
-            self.query_one(HeaderLine).show(self.crumb(), unsaved or self.status)
+            for header in self.query(HeaderLine):  # none is left while the screen goes away
+                header.show(self.crumb(), unsaved or self.status)
             for rail in self.query(Rail):
                 rail.draw()
 
