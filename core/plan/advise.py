@@ -10,7 +10,7 @@ from core.machine import Finding, Machine
 from core.models.catalogue import entry
 from core.models.hub import cached_folder
 from core.models.shape import ModelShape
-from core.numbers import gib
+from core.numbers import duration, gib
 from core.plan import defaults, memory, speed
 from core.plan.cards import Card, card_here
 from core.plan.memory import Bytes
@@ -22,6 +22,8 @@ CPU_RESERVE = 0.15
 ENOUGH_FOR_FULL = 2_000_000
 """Learned tokens below which full tuning of a large model mostly forgets."""
 SMALL = 3e9
+LONG = 2 * 86400.0
+"""Seconds from which the time is said before anyone waits for it."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,8 @@ def _reason(
         return f"needs at least {gib(held.total)}, {gib(held.total - have)} more than there are"
     how = "recomputing activations" if dial else "keeping all activations"
     eight = ", with an 8-bit optimiser" if "8bit" in optimizer else ""
-    return f"needs {gib(held.total)} of {gib(have)}: {batch} rows at a time, {how}{eight}"
+    rows = "1 row" if batch == 1 else f"{batch} rows"
+    return f"needs {gib(held.total)} of {gib(have)}: {rows} at a time, {how}{eight}"
 
 
 _TRADE = {
@@ -273,6 +276,14 @@ def _findings(
     if card.kind == "cpu" and spec.precision in ("bf16", "fp16"):
         message = f"precision {spec.precision} needs a GPU, and this run would be on the CPU"
         found.append(Finding("stop", "no_gpu", message, "set precision to auto or fp32"))
+    taken = chosen or next((one for one in methods if one.method == recommended), None)
+    if taken and taken.seconds and taken.seconds > LONG:
+        message = f"{taken.method} would take about {duration(taken.seconds)} on {card.name}"
+        todo = "take a smaller model, fewer rows (data.limit) or a faster card"
+        found.append(Finding("warn", "slow", message, todo))
+    if spec.packing:
+        message = "rows cannot be packed in this version"
+        found.append(Finding("stop", "packing", message, "set packing: false"))
     if card.kind == "cpu" and spec.method == "qlora":
         message = "QLoRA on a CPU turns every weight back from four bits in each pass, which is slow"
         found.append(Finding("info", "qlora_on_cpu", message, "take method: lora where it fits"))

@@ -76,21 +76,24 @@ def card_of_size(gib: float) -> Card:
 
 def card_here(spec: RunSpec, machine: Machine) -> Card:
     """The GPU that the run would get, or this machine's CPU where there is none that answers."""
-    usable = [gpu for gpu in machine.gpus if not gpu.error and gpu.visible and gpu.memory_total]
+    usable = [gpu for gpu in machine.gpus if not gpu.error and gpu.visible]
     asked = [gpu for gpu in usable if spec.gpus != "auto" and gpu.index in spec.gpus]
     pool = asked or usable
     if not pool or (machine.torch is not None and machine.torch.built_for_cpu):
         return _cpu(machine)
-    return _gpu(max(pool, key=lambda gpu: gpu.memory_free or 0))
+    return _gpu(max(pool, key=lambda gpu: gpu.memory_free or 0), machine)
 
 
-def _gpu(gpu: Gpu) -> Card:
+def _gpu(gpu: Gpu, machine: Machine) -> Card:
     known = _lookup(gpu.name or "")
-    total = gpu.memory_total or 0
+    # a GPU that does not tell its memory shares the machine's
+    shared = gpu.memory_total is None
+    total = machine.ram_total if gpu.memory_total is None else gpu.memory_total
+    free = machine.ram_available if shared else gpu.memory_free
     return Card(
         gpu.name or f"GPU {gpu.index}",
         total,
-        gpu.memory_free if gpu.memory_free is not None else total,
+        total if free is None else free,
         bool(gpu.bf16),
         tflops=known["tflops"] if known else None,
         index=gpu.index,

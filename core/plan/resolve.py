@@ -16,7 +16,7 @@ LOOKS = 10
 
 
 def resolve(spec: RunSpec, plan: Plan, shape: ModelShape, report: dict[str, Any] | None) -> RunSpec:
-    """The spec with nothing left to be decided. With no method that fits, the smallest one is taken.
+    """The spec with nothing left to be decided, but for `template: auto` where the model brings its own.
 
     UserError (code 1): the model's folder holds no weights, which is enough for a plan but not for a run.
     """

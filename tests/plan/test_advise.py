@@ -207,3 +207,15 @@ def test_it_is_json_and_quick():
         assert set(parts) == {
             "weights", "adapters", "gradients", "optimizer", "activations", "loss", "overhead"
         }  # fmt: skip
+
+
+def test_days_are_said_before_they_are_waited_for():
+    large = advise(spec("Qwen/Qwen3-8B"), box(ram=64), model("Qwen/Qwen3-8B"), report())
+    (slow,) = [one for one in large.findings if one.code == "slow"]
+    assert slow.severity == "warn" and "days" in slow.message
+    assert "slow" not in [one.code for one in plan("Qwen/Qwen3-0.6B", 24).findings]
+
+
+def test_packing_is_refused_before_the_run():
+    stops = [one.code for one in plan("Qwen/Qwen3-0.6B", 24, packing=True).findings if one.severity == "stop"]
+    assert stops == ["packing"]

@@ -53,6 +53,14 @@ def test_every_known_card_is_whole():
         assert card.precision == ("bf16" if one["capability"] >= [8, 0] else "fp16")
 
 
+def test_a_gpu_that_shares_the_machines_memory():
+    from dataclasses import replace
+
+    shared = replace(gpu(1), name="NVIDIA GB10", memory_total=None, memory_free=None, memory_used=None)
+    card = card_here(spec(), box(shared, ram=128))
+    assert card.kind == "gpu" and card.memory_total == 128 * GIB and card.memory_free < card.memory_total
+
+
 def test_the_card_here_is_known_by_its_name():
     from dataclasses import replace
 
