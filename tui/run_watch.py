@@ -84,13 +84,3 @@ class LogTail:
             lines = lines[1:]
         # a progress bar writes over itself with \r: its last state is what a terminal would show
         return [line.rstrip(b"\r").rpartition(b"\r")[2].decode(errors="replace") for line in lines]
-
-
-def question(prompt: str) -> str:
-    """What was asked, out of a rendered prompt without its special tokens: ChatML leaves the roles' names."""
-    lines = [line.strip() for line in prompt.strip().splitlines()]
-    if lines and lines[-1] == "assistant":
-        lines.pop()
-    if "user" in lines:
-        lines = lines[len(lines) - lines[::-1].index("user") :]
-    return " ".join(filter(None, lines))

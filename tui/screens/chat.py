@@ -155,7 +155,7 @@ class ChatScreen(StepScreen):
     def suggest(self) -> None:
         """A question of the held-out rows to start with, as the run itself asked it."""
         from core.runs.history import replay
-        from tui.run_watch import question
+        from tui.widgets.run_text import question
 
         samples = replay(self.run).samples
         if samples:

@@ -18,8 +18,8 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import RichLog, Static
 
-from tui.run_watch import LogTail, RunWatch, question
-from tui.widgets import chart, gpu_panel, host_panel, run_numbers
+from tui.run_watch import LogTail, RunWatch
+from tui.widgets import chart, gpu_panel, host_panel, run_numbers, run_text
 from tui.widgets.ask import Ask
 from tui.widgets.picture import Picture
 from tui.widgets.step_frame import StepScreen
@@ -33,19 +33,6 @@ PAINT_SECONDS_SSH = 1.0
 """A link that is slow or stalls must not be sent more pictures than it can carry."""
 PAINT_SHARE = 0.02
 """Of the time, spent at most on drawing: a run of a hundred thousand steps is drawn less often."""
-SAMPLES_SHOWN = 12
-MARKS = {
-    "starting": ("◌", "$primary"),
-    "running": ("●", "$success"),
-    "stopping": ("◍", "$warning"),
-    "stopped": ("■", "$warning"),
-    "finished": ("✓", "$success"),
-    "failed": ("✗", "$error"),
-    "died": ("✗", "$error"),
-}
-SOFT = "$foreground 60%"
-MOODS = {"calm": "$foreground", "good": "$success", "warn": "$warning", "bad": "$error"}
-SEVERITIES = {"stop": "$error", "warn": "$warning", "info": SOFT}
 
 
 class TrainScreen(StepScreen):
@@ -106,6 +93,7 @@ class TrainScreen(StepScreen):
         self._steps: list[int] = []
         self._least = PAINT_SECONDS_SSH if os.environ.get("SSH_CONNECTION") else PAINT_SECONDS
         self._painted = self._cost = 0.0
+        self._behind = False
         self._shown: dict[str, object] = {}
 
     # -- what stands where
@@ -163,16 +151,17 @@ class TrainScreen(StepScreen):
 
     def look(self) -> None:
         """Takes in what is new; paints when it is time to."""
-        changed = self.known.poll()
+        self._behind = self.known.poll() or self._behind
         now = time.monotonic()
-        if changed and now - self._painted >= max(self._least, self._cost / PAINT_SHARE):
+        if self._behind and now - self._painted >= max(self._least, self._cost / PAINT_SHARE):
             self.paint()
         elif self.known.status.live and now - self._painted >= 1:
-            self.paint_numbers()  # the clock ticks though no step came
+            self.paint_numbers()  # the clock ticks though no step came, and that may say something
+            self.paint_now()
         self.paint_log()
 
     def paint(self) -> None:
-        begun = time.monotonic()
+        begun = time.thread_time()
         history = self.known.history
         if len(self._steps) > len(history.steps) or (
             self._steps and history.steps[len(self._steps) - 1].step != self._steps[-1]
@@ -188,15 +177,13 @@ class TrainScreen(StepScreen):
         self.paint_numbers()
         self.paint_log()
         self._painted = time.monotonic()
-        self._cost = self._painted - begun
+        self._cost = time.thread_time() - begun
+        self._behind = False
 
     def paint_status(self) -> None:
         status, history = self.known.status, self.known.history
-        mark, colour = MARKS[status.state]
-        word = "training" if status.state == "running" else status.state
         if self._new("status", (status.state, history.step)):
-            steps = f"   step {history.step:,} / {history.steps_total:,}" if history.steps_total else ""
-            self.status = Content.assemble((f"{mark} {word}", f"bold {colour}"), steps)
+            self.status = run_text.standing(status.state, history)
         if self._new("keys", (status.state, bool(history.checkpoints))):
             self.refresh_bindings()
 
@@ -211,70 +198,42 @@ class TrainScreen(StepScreen):
         samples = list(self.known.history.gpu)[-400:]
         if not self._new("machine", samples[-1][0] if samples else None):
             return
-        panel = self.query_one("#gpus", Picture)
-        gpus = samples[-1][1].gpus if samples else []
+        panel, gpus = self.query_one("#gpus", Picture), samples[-1][1].gpus if samples else []
         if gpus:
-            seen = [(when, look.gpus) for when, look in samples]
             panel.border_title = gpu_panel.title(gpus[0]) if len(gpus) == 1 else f"{len(gpus)} GPUs"
-            rows = 5 + min(len(gpus[0].get("processes") or [0]), 3)
-            panel.show(partial(gpu_panel.draw, seen))
+            panel.show(partial(gpu_panel.draw, [(when, look.gpus) for when, look in samples]))
         else:
-            hosts = [(when, look.host) for when, look in samples]
-            panel.border_title, rows = "CPU and memory: there is no GPU" if samples else "machine", 4
-            panel.show(partial(host_panel.draw, hosts))
-        self._size_machine(rows, len(gpus))
-
-    def _size_machine(self, rows: int, gpus: int) -> None:
-        """The panel's height: all it has to say where there is room, three rows or one a GPU where not."""
-        narrow, short = self.has_class("-narrow"), self.has_class("-short")
-        if gpus > 1:
-            rows = gpu_panel.rows_for(gpus, 6 if narrow and short else self.size.height // 2 - 2)
-        elif narrow and short:
-            rows = 3 if gpus else 2
-        self.query_one("#gpus").styles.height = rows + 2
+            panel.border_title = "CPU and memory: there is no GPU" if samples else "machine"
+            panel.show(partial(host_panel.draw, [(when, look.host) for when, look in samples]))
+        # all it has to say where there is room, three rows or one a GPU where not
+        low = self.has_class("-narrow") and self.has_class("-short")
+        if len(gpus) > 1:
+            rows = gpu_panel.rows_for(len(gpus), 6 if low else self.size.height // 2 - 2)
+        elif gpus:
+            rows = 3 if low else 5 + min(len(gpus[0].get("processes") or [0]), 3)
+        else:
+            rows = 2 if low else 4
+        panel.styles.height = rows + 2
 
     def paint_now(self) -> None:
         said = self.known.words(self.clock())
         if self._new("now", said):
-            more = f"\n{said.more}" if said.more else ""
-            text = Content.assemble((said.line, f"bold {MOODS[said.mood]}"), (more, SOFT))
-            # words as long as before wrap as before: only others need the whole screen arranged anew
-            wraps = [len(word) for word in text.plain.split(" ")]
-            self.query_one("#now", Static).update(text, layout=self._new("wraps", wraps))
+            text = run_text.happening(said)
+            # only words of other lengths need the whole screen arranged anew
+            self.query_one("#now", Static).update(text, layout=self._new("wraps", run_text.wraps(text)))
 
     def paint_findings(self) -> None:
-        found = self.known.history.findings
-        damage = [f"run.yaml: {self.known.damage}"] if self.known.damage else []
-        if self.known.damaged_lines:
-            damage.append(f"{self.known.damaged_lines} lines of events.jsonl are damaged and were skipped")
-        if not self._new("findings", (len(found), tuple(damage))):
-            return
-        parts = [(f"▲ {line}\n", "$warning") for line in damage]
-        for one in found:
-            why = ". ".join(filter(None, (one.why, one.todo)))
-            parts += [
-                (f"▲ {one.what}", SEVERITIES.get(one.severity, "$warning")),
-                (f" {why}\n", SOFT),
-            ]
-        panel = self.query_one("#findings", Static)
-        panel.update(Content.assemble(*parts).rstrip())
-        panel.set_class(bool(parts), "-some")
+        found, skipped = self.known.history.findings, self.known.damaged_lines
+        if self._new("findings", (len(found), self.known.damage, skipped)):
+            text = run_text.findings(found, self.known.damage, skipped)
+            panel = self.query_one("#findings", Static)
+            panel.update(text)
+            panel.set_class(bool(text), "-some")
 
     def paint_answers(self) -> None:
         samples = self.known.history.samples
-        if not self._new("answers", (len(samples), samples[-1].step if samples else 0)):
-            return
-        parts: list[tuple[str, str]] = []
-        step = None
-        for one in reversed(samples[-SAMPLES_SHOWN:]):
-            if one.step != step:
-                parts.append((f"step {one.step:,}\n", "bold $primary"))
-                step = one.step
-            parts.append((f"› {question(one.prompt)}\n", SOFT))
-            parts.append((f"{one.text.strip()}\n", "$foreground"))
-        nothing = "What it answers is asked at each look at the held-out rows."
-        text = Content.assemble(*parts) if parts else Content.styled(nothing, SOFT)
-        self.query_one("#answers-text", Static).update(text)
+        if self._new("answers", (len(samples), samples[-1].step if samples else 0)):
+            self.query_one("#answers-text", Static).update(run_text.answers(samples))
 
     def paint_numbers(self) -> None:
         seen = run_numbers.figures(self.known.history, self.clock(), self.known.price)
@@ -317,7 +276,7 @@ class TrainScreen(StepScreen):
     def action_save(self) -> None:
         from core.runs.control import save
 
-        self._tell(self._asked(partial(save, self.run), "It saves a checkpoint after this step."))
+        self._tell(asked(partial(save, self.run), "It saves a checkpoint after this step."))
 
     @work
     async def action_stop(self) -> None:
@@ -329,7 +288,7 @@ class TrainScreen(StepScreen):
             if await self.app.push_screen_wait(
                 Ask(f"Stop {self.run.name}?", text, "Stop it", "Keep training")
             ):
-                self._tell(self._asked(partial(stop, self.run), "It saves and ends after this step."))
+                self._tell(asked(partial(stop, self.run), "It saves and ends after this step."))
             return
         text = (
             "It is stopping already, after its present step. End it at once? "
@@ -344,7 +303,7 @@ class TrainScreen(StepScreen):
     def _end_now(self) -> None:
         from core.runs.control import stop
 
-        told = self._asked(partial(stop, self.run, now=True), "Its worker has ended.")
+        told = asked(partial(stop, self.run, now=True), "Its worker has ended.")
         with contextlib.suppress(RuntimeError):  # the screen may have left in the meantime
             self.app.call_from_thread(self._tell, told)
 
@@ -352,17 +311,7 @@ class TrainScreen(StepScreen):
     async def action_resume(self) -> None:
         from core.runs.start import resume
 
-        self._tell(await asyncio.to_thread(self._asked, partial(resume, self.run), "It goes on."))
-
-    def _asked(self, what: Callable[[], None], then: str) -> tuple[str, bool]:
-        """What to tell after asking for something: `then`, or why not; and whether it went well."""
-        from core.errors import UserError
-
-        try:
-            what()
-        except UserError as error:
-            return error.line(), False
-        return then, True
+        self._tell(await asyncio.to_thread(asked, partial(resume, self.run), "It goes on."))
 
     def _tell(self, told: tuple[str, bool]) -> None:
         text, well = told
@@ -399,3 +348,14 @@ class TrainScreen(StepScreen):
             at = f" (step {self.known.history.step:,})" if self.known.history.steps else ""
             return f"{name} goes on without the screen{at}. Come back with: finetui attach {name}"
         return f"{name} is {state}. See it again with: finetui attach {name}"
+
+
+def asked(what: Callable[[], None], then: str) -> tuple[str, bool]:
+    """What to tell after asking for something: `then`, or why not; and whether it went well."""
+    from core.errors import UserError
+
+    try:
+        what()
+    except UserError as error:
+        return error.line(), False
+    return then, True

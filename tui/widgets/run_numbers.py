@@ -78,15 +78,15 @@ def thin(steps: Sequence[object], most: int = 200) -> Sequence:
     return steps[:: max(1, len(steps) // most)]
 
 
-def time_taken(history: History, now: float) -> float | None:
-    """Seconds from this worker's start to its end or `now`, and what those before it spent training."""
+def time_taken(history: History, now: float) -> int | None:
+    """Whole seconds from this worker's start to its end or `now`, and what those before it spent training."""
     if history.start_time is None:
         return None
     before = 0.0
     if history.start and history.start.resumed_from is not None:
         earlier = [step.seconds for step in history.steps if step.step <= history.start.resumed_from]
         before = earlier[-1] if earlier else 0.0
-    return max((history.end_time or now) - history.start_time, 0.0) + before
+    return int(max((history.end_time or now) - history.start_time, 0.0) + before)
 
 
 def draw(f: Figures, width: int, height: int) -> list[Line]:
