@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import UserError
+from core.runs.events import Follow
 from core.runs.folder import RunFolder, every
-from core.runs.history import History, replay
+from core.runs.history import History
 from core.runs.state import LIVE, status
 
 
@@ -36,10 +37,14 @@ class RunRow:
 
 
 class RunReader:
-    """Reads all runs of a folder again and again; what has ended and not changed is not read twice."""
+    """Reads all runs of a folder again and again.
+
+    What has ended and not changed is not read twice, and of a run that lives only what is new.
+    """
 
     def __init__(self) -> None:
         self._known: dict[Path, tuple[object, RunRow]] = {}
+        self._followed: dict[Path, tuple[Follow, History]] = {}
 
     def rows(self, where: Path) -> list[RunRow]:
         """One row a run, newest first. Blocks for the disk: call it in a thread."""
@@ -52,9 +57,16 @@ class RunReader:
             seen = _signature(run)
             before = self._known.get(run.path)
             if before is None or before[0] != seen or before[1].live:
-                self._known[run.path] = before = (seen, read_row(run))
+                self._known[run.path] = before = (seen, self._read(run))
             rows.append(before[1])
         return sorted(rows, key=lambda row: row.started or time.time(), reverse=True)
+
+    def _read(self, run: RunFolder) -> RunRow:
+        follow, history = self._followed.pop(run.path, None) or (Follow(run.events_file), History())
+        row = read_row(run, follow, history)
+        if row.live:
+            self._followed[run.path] = (follow, history)
+        return row
 
 
 def _signature(run: RunFolder) -> tuple[object, ...]:
@@ -69,11 +81,10 @@ def _signature(run: RunFolder) -> tuple[object, ...]:
     return tuple(marks)
 
 
-def read_row(run: RunFolder) -> RunRow:
+def read_row(run: RunFolder, follow: Follow, history: History) -> RunRow:
     """One run as it stands now. Never raises: what cannot be read is said in `why`."""
-    history = History()
     try:
-        history = replay(run)
+        history.fold(follow.poll())
         spec = run.spec()
         now = status(run, history)
     except UserError as error:

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from textual.widgets import Static
 
-from core.runs.events import EventLog, Step
-from core.runs.folder import RunFolder
+from core.runs.events import EventLog, Follow, Record, Step, encode
+from core.runs.state import Status
 from tests.tui.conftest import MakeRun
 from tui.app import FinetuiApp
-from tui.run_rows import RunReader, read_row
+from tui.run_rows import RunReader
 from tui.widgets.ask import Ask
 from tui.widgets.preparing import Preparing
 from tui.widgets.run_table import RunTable, ago
@@ -46,7 +46,7 @@ async def test_every_run_is_shown_with_its_state_in_words(app: FinetuiApp, make_
         ["gone", "✗ died", "5 / 40"],
     ]
     assert rows[0][5] == "10 minutes ago" and rows[3][5] == "2 days ago"
-    assert rows[0][3] == f"{read_row(RunFolder(app.runs_dir / 'tone')).loss:.2f}"
+    assert rows[0][3] == f"{RunReader().rows(app.runs_dir)[0].loss:.2f}"
 
 
 async def test_a_damaged_run_is_a_row_with_its_reason(app: FinetuiApp, make_run: MakeRun) -> None:
@@ -170,8 +170,30 @@ def test_what_ended_is_not_read_twice(make_run: MakeRun, monkeypatch: pytest.Mon
     run = make_run("one")
     reader = RunReader()
     before = reader.rows(run.path.parent)
-    monkeypatch.setattr("tui.run_rows.read_row", lambda run: pytest.fail("read again"))
+    monkeypatch.setattr("tui.run_rows.read_row", lambda *_: pytest.fail("read again"))
     assert reader.rows(run.path.parent) == before
+
+
+def test_of_a_run_that_lives_only_what_is_new_is_read(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run("one", "died", steps=200, total=400)
+    monkeypatch.setattr("tui.run_rows.status", lambda *_: Status("running"))
+    read: list[int] = []
+    poll = Follow.poll
+
+    def counted(follow: Follow) -> list[Record]:
+        records = poll(follow)
+        read.append(len(records))
+        return records
+
+    monkeypatch.setattr(Follow, "poll", counted)
+    reader = RunReader()
+    assert reader.rows(run.path.parent)[0].step == 200
+    with run.events_file.open("ab") as file:
+        file.write(encode(Step(201, 400, 0.5, 1.0, 1e-4, 1.0, 100, 5.0), 999, time.time()))
+    assert reader.rows(run.path.parent)[0].step == 201
+    assert len(read) == 2 and read[0] > 200 and read[1] == 1
 
 
 def test_no_folder_of_runs_is_no_runs(finetui_home: Any) -> None:
