@@ -62,7 +62,7 @@ class RunReader:
         return sorted(rows, key=lambda row: row.started or time.time(), reverse=True)
 
     def _read(self, run: RunFolder) -> RunRow:
-        follow, history = self._followed.pop(run.path, None) or (Follow(run.events_file), History())
+        follow, history = self._followed.pop(run.path, (Follow(run.events_file), History()))
         row = read_row(run, follow, history)
         if row.live:
             self._followed[run.path] = (follow, history)
