@@ -111,6 +111,8 @@ async def test_an_error_is_one_line_and_stays_on_the_step(at_data, job, here):
         at_data.journey.set("data.source", str(here / "train.jsonl"))
         at_data.goto("data")
         await until(pilot, lambda: "it has 0 rows" in said(at_data))
+        whole = str(at_data.screen.query_one("#refusal", Static).content)
+        assert "→ give a file with at least one row" in whole, "nothing of it is cut off"
         await pilot.press("enter")  # the same source again: it is read again, not passed
         await until(pilot, lambda: len(job.asked) == 2)
         await until(pilot, lambda: "it has 0 rows" in said(at_data))
@@ -174,7 +176,9 @@ async def test_columns_are_named_by_hand_and_forgotten_with_the_source(at_data, 
         assert job.asked[1]["columns"] == {"prompt": "instruction", "input": "input", "completion": "output"}
         await until(pilot, lambda: at_data.journey.report)
         await pilot.press("s")
-        await pilot.press(*str(here / "valid.jsonl"), "enter")
+        at_data.screen.query_one("#source", Input).value = str(here / "valid.jsonl")
+        await pilot.pause()
+        await pilot.press("enter")
         await until(pilot, lambda: len(job.asked) == 3)
         assert job.asked[2]["columns"] == {}
 

@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 import pytest
-from textual.widgets import OptionList, Static
+from textual.widgets import Input, OptionList, Static
 
 from core.errors import UserError
 from core.machine import look
@@ -57,6 +57,13 @@ def at_model(app, tmp_path, monkeypatch):
 
 def listed(app) -> list[str]:
     return [str(option.id) for option in app.screen.query_one("#models", OptionList).options]
+
+
+async def paste(pilot, text: str) -> None:
+    """The text into the focused field at once, then Enter."""
+    pilot.app.screen.query_one("#search", Input).value = text
+    await pilot.pause()
+    await pilot.press("enter")
 
 
 def about(app) -> str:
@@ -150,7 +157,7 @@ async def test_a_folder_without_a_tokenizer_is_refused_in_one_line(at_model, tmp
     async with at_model.run_test(size=(80, 24)) as pilot:
         at_model.goto("model")
         await until(pilot, lambda: listed(at_model))
-        await pilot.press(*str(tmp_path / "bare"), "enter")
+        await paste(pilot, str(tmp_path / "bare"))
         await until(pilot, lambda: "no tokenizer" in said(at_model))
         assert at_model.screen.step == "model"
 
@@ -160,7 +167,7 @@ async def test_a_folder_that_is_no_model_is_refused_in_one_line(at_model, tmp_pa
     async with at_model.run_test(size=(80, 24)) as pilot:
         at_model.goto("model")
         await until(pilot, lambda: listed(at_model))
-        await pilot.press(*str(tmp_path / "empty"), "enter")
+        await paste(pilot, str(tmp_path / "empty"))
         await until(pilot, lambda: "no config.json" in said(at_model))
         assert at_model.screen.step == "model"
 
@@ -175,7 +182,7 @@ async def test_a_gated_model_is_asked_for_at_the_hub_and_its_refusal_shown(at_mo
     async with at_model.run_test(size=(80, 24)) as pilot:
         at_model.goto("model")
         await until(pilot, lambda: listed(at_model))
-        await pilot.press(*"meta-llama/Llama-3.1-8B", "enter")
+        await paste(pilot, "meta-llama/Llama-3.1-8B")
         await until(pilot, lambda: "not accepted its licence" in said(at_model))
         assert at_model.screen.step == "model"
 

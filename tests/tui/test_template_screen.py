@@ -1,7 +1,7 @@
 """The Template step: the example, its neighbours, what is learned, other templates, and what goes wrong."""
 
 import pytest
-from textual.widgets import Select, Static
+from textual.widgets import Input, Select, Static
 
 from core.data.templates import NAMES
 from core.errors import UserError
@@ -92,7 +92,8 @@ async def test_a_file_that_does_not_render_is_told_and_not_passed(at_template, j
         await until(pilot, lambda: drawn(at_template))
         at_template.screen.query_one("#template", Select).value = "file"
         await until(pilot, lambda: getattr(at_template.screen.focused, "id", "") == "file")
-        await pilot.press(*str(file), "enter")
+        at_template.screen.query_one("#file", Input).value = str(file)
+        await pilot.press("enter")
         await until(pilot, lambda: "line 1: expected a name" in said(at_template))
         assert job.asked[-1]["template"] == str(file)
         await pilot.press("ctrl+n")

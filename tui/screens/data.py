@@ -17,12 +17,12 @@ from textual.widgets import DataTable, Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
 from core.errors import UserError
+from core.numbers import gib
 from tui import find_out
-from tui.numbers import gib
 from tui.recent import recent
 from tui.widgets.field import Field, number
 from tui.widgets.mapping import ColumnMapping
-from tui.widgets.progress_line import ProgressLine
+from tui.widgets.progress_line import ProgressLine, refusal
 from tui.widgets.report_view import cell, columns_line, finding_lines, length_lines, summary, worst
 from tui.widgets.source_field import SourceField
 from tui.widgets.sources import Found, completions, found_in
@@ -59,6 +59,7 @@ class DataScreen(StepScreen):
     DataScreen #where Label { width: 13; color: $foreground 60%; }
     DataScreen #near { height: 1fr; min-height: 6; margin-top: 1 }
     DataScreen #found { height: 1fr; min-height: 14; }
+    DataScreen #refusal { height: 1fr; min-height: 6; margin-top: 1; }
     DataScreen #columns { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
     DataScreen #rows { height: 1fr; min-height: 4; margin: 1 0; scrollbar-size-vertical: 1; }
     DataScreen #rows, DataScreen #near { background: $background; }
@@ -87,6 +88,7 @@ class DataScreen(StepScreen):
         near = OptionList(id="near", compact=True)
         near.term = "data"  # type: ignore[attr-defined]
         yield near
+        yield Static(id="refusal")
         with Vertical(id="found"):
             yield Static(id="columns")
             rows: DataTable[str] = DataTable(id="rows", cursor_type="row", zebra_stripes=True)
@@ -128,7 +130,7 @@ class DataScreen(StepScreen):
 
     def on_mount(self) -> None:
         self._near: dict[str, str | Found] = {}
-        self._error = ""
+        self._error: UserError | None = None
         self._later: Timer | None = None
         if self._source():
             self.read()
@@ -243,7 +245,7 @@ class DataScreen(StepScreen):
     async def read(self) -> None:
         """Inspects the data in a process of its own, unless what is known still holds."""
         line = self.query_one("#progress", ProgressLine)
-        self._error = ""
+        self._error = None
         self.note("")
         if self.journey.report is None:
             line.progress("reading the data")
@@ -251,7 +253,7 @@ class DataScreen(StepScreen):
         try:
             await find_out.report(self.journey, line.progress)
         except UserError as error:
-            self._error = error.line()
+            self._error = error
         finally:
             line.quiet()
         self._show()
@@ -295,10 +297,13 @@ class DataScreen(StepScreen):
         """List or report, and the line that tells how it stands."""
         listing = self._listing
         self.query_one("#near").display = listing
-        self.query_one("#found").display = not listing
+        refused = self.query_one("#refusal", Static)
+        refused.display = bool(self._error) and not listing
+        refused.update(refusal(self._error) if self._error else "")
+        self.query_one("#found").display = not listing and not self._error
         line, report = self.query_one("#progress", ProgressLine), self.journey.report
         if self._error:
-            line.say(f"✗ {self._error}", "stop")
+            line.say(f"✗ {self._error.line()}", "stop")
         elif listing:
             line.say("type a path, URL or Hub id, or choose below: ↑ ↓ and Enter")
         elif not line.busy and report is not None:
@@ -308,8 +313,6 @@ class DataScreen(StepScreen):
 
     def _draw(self) -> None:
         report: dict[str, Any] = self.journey.report or {}
-        if self._error or not self.query_one("#found").display:
-            report = report if not self._error else {}
         self.query_one("#columns", Static).update(columns_line(report.get("columns") or {}))
         self._fill_rows(report)
         lengths, findings = self.query_one("#lengths", Static), self.query_one("#findings")
@@ -340,7 +343,7 @@ class DataScreen(StepScreen):
         if not self._source() or self._field_text != self._source():
             return "choose a source first: Enter takes the marked one"
         if self._error:
-            return self._error
+            return self._error.line()
         if self.journey.report is None:
             return "the data is still being read"
         stop = worst(self.journey.report.get("findings") or ())

@@ -21,7 +21,7 @@ from tui.model_list import SHOWN
 from tui.widgets.field import Field, number
 from tui.widgets.memory_bars import legend, memory_bars, table
 from tui.widgets.method_table import bars, brief, figures, place, room
-from tui.widgets.progress_line import ProgressLine
+from tui.widgets.progress_line import ProgressLine, refusal
 from tui.widgets.step_frame import StepScreen
 
 DIALS: tuple[tuple[str, str, str, str, str], ...] = (
@@ -134,6 +134,7 @@ class MethodScreen(StepScreen):
             await find_out.plan(self.journey, line.progress)
         except UserError as error:
             line.say(f"✗ {error.line()}", "stop")
+            self.query_one("#why", Static).update(refusal(error))
             return
         self._data = self.journey.report
         line.quiet()
@@ -222,9 +223,7 @@ class MethodScreen(StepScreen):
             return
         line = self.query_one("#progress", ProgressLine)
         if not line.busy:
-            line.update(
-                Content.assemble((place(plan), "bold"), (" · estimates", "$foreground 60%"))
-            )
+            line.update(Content.assemble((place(plan), "bold"), (" · estimates", "$foreground 60%")))
         methods, drawn = self.query_one("#methods", OptionList), bars(plan)
         lines = memory_bars(drawn, room(plan), max(methods.size.width - 1, 40))
         names = [one.method for one in plan.methods]

@@ -34,7 +34,7 @@ from tui.model_list import (
 from tui.recent import recent
 from tui.widgets.field import Field
 from tui.widgets.model_about import about
-from tui.widgets.progress_line import ProgressLine
+from tui.widgets.progress_line import ProgressLine, refusal
 from tui.widgets.source_field import SourceField
 from tui.widgets.step_frame import StepScreen
 
@@ -118,9 +118,7 @@ class ModelScreen(StepScreen):
             known = {one.model: one for one in catalogue_offers(card)}
             used = [self.journey.get("model"), *recent(runs_dir, "model")]
             before = [
-                known.get(name)
-                or folder_offer(name, "used before", card)
-                or Offer(name, name, "used before")
+                known.get(name) or folder_offer(name, "used before", card) or Offer(name, name, "used before")
                 for name in dict.fromkeys(filter(None, used))
             ]
             near = [
@@ -266,7 +264,7 @@ class ModelScreen(StepScreen):
                 )
         except UserError as error:
             bar.say(f"✗ {error.line()}", "stop")
-            self.query_one("#about Static", Static).update(Content.styled(error.line(), "$text-error"))
+            self.query_one("#about Static", Static).update(refusal(error))
             return
         bar.quiet()
         self.refresh_frame()

@@ -18,7 +18,7 @@ from core.errors import UserError
 from tui import find_out
 from tui.widgets.ask import Ask
 from tui.widgets.field import Field
-from tui.widgets.progress_line import ProgressLine
+from tui.widgets.progress_line import ProgressLine, refusal
 from tui.widgets.report_view import finding_lines, worst
 from tui.widgets.run_summary import summary
 from tui.widgets.step_frame import StepScreen
@@ -108,6 +108,7 @@ class ReviewScreen(StepScreen):
         except UserError as error:
             self._failed, self._prepared = error.line(), None
             line.say(f"✗ {self._failed}", "stop")
+            self.query_one("#whole", Static).update(refusal(error))
             return
         line.quiet()
         self._show()

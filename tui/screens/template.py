@@ -17,7 +17,7 @@ from textual.widgets import Input, Label, Select, Static
 from core.errors import UserError
 from core.numbers import count, percent
 from tui import find_out
-from tui.widgets.progress_line import ProgressLine
+from tui.widgets.progress_line import ProgressLine, refusal
 from tui.widgets.report_view import worst
 from tui.widgets.source_field import SourceField
 from tui.widgets.step_frame import StepScreen
@@ -213,6 +213,8 @@ class TemplateScreen(StepScreen):
         except UserError as error:
             self._failed = error.line()
             line.say(f"✗ {self._failed}", "stop")
+            self.query_one("#ends", Static).update("")
+            self.query_one("#example", TokenView).say(refusal(error))
             return
         line.quiet()
         self._show(report)

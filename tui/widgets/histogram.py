@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from textual.content import Content
 
-from tui.numbers import count
+from core.numbers import count
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from textual.content import Content
 
-from tui.numbers import gib
+from core.numbers import gib
 
 PARTS: dict[str, str] = {
     "weights": "$primary",

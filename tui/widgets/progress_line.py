@@ -9,7 +9,8 @@ from textual.content import Content
 from textual.timer import Timer
 from textual.widgets import Static
 
-from tui.numbers import count, duration
+from core.errors import UserError
+from core.numbers import count, duration
 
 BAR = 20
 STAGES = {
@@ -38,6 +39,18 @@ def progress_text(stage: str, done: int, total: int | None, seconds: float) -> C
     if seconds >= SHOWN_AFTER:
         pieces.append((f" · {duration(seconds)}", "$foreground 60%"))
     return Content.assemble(*pieces)
+
+
+def refusal(error: UserError) -> Content:
+    """An error where there is room for all of it: what, why and what to do, each on its own line."""
+    lines = [Content.styled(f"✗ {error.what}", "bold $text-error")]
+    if error.why:
+        lines.append(Content(f"  {error.why}"))
+    if error.todo:
+        lines.append(Content.assemble(("  → ", "bold $text-success"), error.todo))
+    if error.log:
+        lines.append(Content.styled(f"  details: {error.log}", "$foreground 60%"))
+    return Content("\n").join(lines)
 
 
 class ProgressLine(Static):

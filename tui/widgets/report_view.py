@@ -7,7 +7,7 @@ from typing import Any
 
 from textual.content import Content
 
-from tui.numbers import count, percent
+from core.numbers import count, percent
 from tui.widgets.histogram import histogram
 
 FORMATS = {

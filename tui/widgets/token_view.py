@@ -148,14 +148,21 @@ class TokenView(VerticalScroll, can_focus=True):
     def show(self, tokens: Sequence[Token], end: str = "") -> None:
         """Takes another example and stands at its top."""
         self._tokens, self._end, self._wide = tuple(tokens), end, 0
+        self.query_one(Static).update("")
         self._draw()
         self.scroll_home(animate=False)
+
+    def say(self, text: Content) -> None:
+        """Shows words in place of an example."""
+        self._tokens, self._wide = (), 0
+        self.border_title = self.border_subtitle = ""
+        self.query_one(Static).update(text)
 
     def on_resize(self, event: Resize) -> None:
         self._draw()
 
     def _draw(self) -> None:
         width = self.scrollable_content_region.width
-        if width and width != self._wide:
+        if width and width != self._wide and self._tokens:
             self._wide = width
             self.query_one(Static).update(Content("\n").join(token_lines(self._tokens, width, self._end)))
