@@ -92,7 +92,12 @@ class Weights:
         self.peft.base_model.enable_adapter_layers()
         name = "result" if checkpoint is None else f"step-{checkpoint}"
         if name != old:
-            self.peft.load_adapter(str(path), adapter_name=name, autocast_adapter_dtype=False)
+            try:
+                self.peft.load_adapter(str(path), adapter_name=name, autocast_adapter_dtype=False)
+            except torch.OutOfMemoryError:
+                raise
+            except Exception as error:
+                raise _broken(self.run, path, error) from error
             self.peft.set_adapter(name)
             self.peft.delete_adapter(old)
         self.peft.eval()
@@ -132,9 +137,13 @@ def load_run(run: RunFolder, checkpoint: int | None, tell: Tell) -> Weights:
     base = _model(spec.model, spec.revision, tell, four_bit=spec.method == "qlora")
     tell("adapter")
     name = "result" if checkpoint is None else f"step-{checkpoint}"
-    weights.peft = PeftModel.from_pretrained(
-        base, str(path), adapter_name=name, autocast_adapter_dtype=False
-    ).eval()
+    try:
+        tuned = PeftModel.from_pretrained(base, str(path), adapter_name=name, autocast_adapter_dtype=False)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # a broken file makes the libraries raise many kinds
+        raise _broken(run, path, error) from error
+    weights.peft = tuned.eval()
     inner = weights.peft.get_base_model()
     weights._voices["tuned"] = _voice(inner, tokenizer, template)
     weights._voices["base"] = _voice(inner, *_base_reads(spec, tokenizer, template))
@@ -153,6 +162,13 @@ def load_plain(name: str, tell: Tell) -> Weights:
     weights = Weights(template.name, notes)
     weights._voices["base"] = _voice(_model(name, None, tell), tokenizer, template)
     return weights
+
+
+def _broken(run: RunFolder, path: Path, error: Exception) -> UserError:
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    steps = ", ".join(str(step) for step, _ in run.checkpoint_list()) or "none"
+    todo = f"try a checkpoint (it has: {steps}), or finetui resume {run.name}"
+    return UserError(f"the adapter in {path} cannot be loaded", said, todo, code=1)
 
 
 def _learned_to_read(run: RunFolder, path: Path) -> tuple[Any, Template | None]:

@@ -1,5 +1,6 @@
 """Answers of a real model in its own process: streamed, bounded, repeatable, and of two sides."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,16 @@ def test_a_run_without_a_result_says_what_to_do(
     (empty / "run.yaml").write_text(adapter_run.spec_file.read_text())
     with pytest.raises(UserError, match=r"nothing to talk to yet.*finetui save empty"):
         talk.start(run=empty)
+
+
+def test_an_adapter_that_is_damaged_is_one_line_that_names_the_others(
+    tmp_path: Path, adapter_run: RunFolder, talk: BlockingChat
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(adapter_run.path, broken)
+    (broken / "adapter" / "adapter_model.safetensors").write_bytes(b"cut off")
+    with pytest.raises(UserError, match=r"adapter cannot be loaded.*it has: 5"):
+        talk.start(run=broken)
+    talk.start(run=broken, checkpoint=5)
+    assert ask(talk, "tuned")[1].answer
+    talk.start(run=adapter_run.path)
