@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on, work
 from textual.binding import Binding, BindingType
@@ -122,6 +123,17 @@ class ReviewScreen(StepScreen):
         if not refused:
             self.prepare()
 
+    def findings(self) -> list[dict[str, Any]]:
+        """Everything found on the way to this run, and whether the disks have room for it; worst first."""
+        from core.machine.host import hub_cache
+        from core.runs.space import findings, space
+
+        if self._prepared is None:
+            return []
+        need = space(self._prepared.spec, self._prepared.shape)
+        disks = [asdict(one) for one in findings(need, self.app.runs_dir, hub_cache())]
+        return [*disks, *self._prepared.findings()]
+
     # -- showing
 
     def on_resize(self) -> None:
@@ -138,7 +150,7 @@ class ReviewScreen(StepScreen):
         self.query_one("#whole", Static).update(summary(prepared, self.app.runs_dir, width))
         self.query_one("#findings", Static).update(
             Content.assemble(
-                ("What could go wrong", "bold $primary"), "\n", finding_lines(prepared.findings(), width)
+                ("What could go wrong", "bold $primary"), "\n", finding_lines(self.findings(), width)
             )
         )
         self.query_one("#yaml", Static).update(dump_spec(prepared.spec, full=self._every_key))
@@ -175,7 +187,7 @@ class ReviewScreen(StepScreen):
             return self._failed
         if self._prepared is None:
             return "the run is still being put together"
-        return worst(self._prepared.findings())
+        return worst(self.findings())
 
     def proceed(self) -> None:
         if not self._starting:

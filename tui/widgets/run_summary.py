@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,12 +99,8 @@ def _run(prepared: Prepared) -> str:
 
 
 def _disk(prepared: Prepared, runs_dir: Path) -> str:
-    from core.runs.space import space
+    from core.runs.space import free_at, space
 
     need = space(prepared.spec, prepared.shape)
-    there = runs_dir
-    while not there.exists() and there != there.parent:
-        there = there.parent
-    free = shutil.disk_usage(there).free
-    words = f"≈ {gib(need.run)} in {runs_dir}, where {gib(free)} are free"
+    words = f"≈ {gib(need.run)} in {runs_dir}, where {gib(free_at(runs_dir))} are free"
     return f"{words} · {gib(need.download)} to download" if need.download else words
