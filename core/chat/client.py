@@ -111,8 +111,8 @@ class ChatProcess:
         long as its adapter. UserError when it cannot be loaded; the process is then still usable.
         """
         if run is not None:  # what is plainly missing need not wait for the libraries
-            result_of(RunFolder(run), checkpoint)
             RunFolder(run).spec()
+            result_of(RunFolder(run), checkpoint)
         if self._child is None or self._child.returncode is not None:
             await self._spawn()
         self.about = f"{run.name if run else model}" + (f" at step {checkpoint}" if checkpoint else "")

@@ -89,7 +89,7 @@ def result_of(run: RunFolder, checkpoint: int | None) -> Path:
             raise UserError(
                 f"{run.name} has nothing to talk to yet",
                 "it has saved neither a checkpoint nor its result",
-                f"save one now with: finetui save {run.name}",
+                f"save one while it runs: finetui save {run.name}",
                 code=1,
             )
         return path

@@ -50,6 +50,25 @@ def write_adapter(model: Path, to: Path, seed: int) -> None:
     tokenizer.save_pretrained(to)
 
 
+def write_changed_model(model: Path, to: Path) -> None:
+    """The model with other weights, as a full run leaves it."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from core.data import templates
+    from core.data.tokenizer import load_tokenizer
+
+    torch.manual_seed(3)
+    changed = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    with torch.no_grad():
+        for weight in changed.parameters():
+            weight += 0.02 * torch.randn_like(weight)
+    changed.save_pretrained(to)
+    tokenizer = load_tokenizer(str(model), None)
+    templates.apply(templates.choose("chatml", tokenizer), tokenizer)
+    tokenizer.save_pretrained(to)
+
+
 @pytest.fixture(scope="module")
 def talk(adapter_run: RunFolder) -> Iterator[BlockingChat]:
     with BlockingChat() as chat:

@@ -9,6 +9,8 @@ from core.chat.blocking import BlockingChat
 from core.chat.talk import Done, Settings, Side
 from core.errors import UserError
 from core.runs.folder import RunFolder
+from core.spec import dump_spec
+from tests.chat.conftest import write_changed_model
 
 STORY = [{"role": "user", "content": "Once upon a time there was a girl. She"}]
 GREEDY = Settings(temperature=0, max_tokens=24)
@@ -127,4 +129,33 @@ def test_an_adapter_that_is_damaged_is_one_line_that_names_the_others(
         talk.start(run=broken)
     talk.start(run=broken, checkpoint=5)
     assert ask(talk, "tuned")[1].answer
+    talk.start(run=adapter_run.path)
+
+
+def test_a_run_that_goes_on_answers_with_its_last_checkpoint_and_says_so(
+    tmp_path: Path, adapter_run: RunFolder, talk: BlockingChat
+) -> None:
+    running = tmp_path / "running"
+    shutil.copytree(adapter_run.path, running, ignore=shutil.ignore_patterns("adapter"))
+    ready = talk.start(run=running)
+    assert any("last checkpoint, checkpoint-5" in note for note in ready.notes)
+    answer = ask(talk, "tuned")[1].answer
+    talk.start(run=adapter_run.path, checkpoint=5)
+    assert ask(talk, "tuned")[1].answer == answer
+    talk.start(run=adapter_run.path)
+
+
+def test_a_full_run_loads_its_base_when_that_is_asked(
+    tmp_path: Path, adapter_run: RunFolder, small_model: Path, talk: BlockingChat
+) -> None:
+    base = ask(talk, "base")[1].answer
+    run = RunFolder(tmp_path / "full")
+    run.path.mkdir()
+    run.spec_file.write_text(dump_spec(adapter_run.spec().model_copy(update={"method": "full"}), full=True))
+    write_changed_model(small_model, run.model)
+    ready = talk.start(run=run.path)
+    assert ready.sides == ("tuned", "base")
+    assert any("loaded when first asked and takes" in note for note in ready.notes)
+    assert ask(talk, "tuned")[1].answer != base
+    assert ask(talk, "base")[1].answer == base
     talk.start(run=adapter_run.path)

@@ -86,6 +86,16 @@ def test_save_stop_attach_rm(call: Call, tmp_path: Path, tiny: RunFolder) -> Non
     assert "Stopped at step" in told.out and "finetui resume tiny" in told.out
     assert json.loads(call("attach", "tiny", "--runs", tmp_path, "--json").out)["state"] == "stopped"
 
+    resumed = call("resume", "tiny", "--runs", tmp_path, "--detach", "--json")
+    assert json.loads(resumed.out) == {"run": "tiny", "folder": str(tiny.path)}
+    until(lambda: status(tiny).state == "running")
+    twice = call("resume", "tiny", "--runs", tmp_path)
+    assert twice.code == 2
+    assert "tiny is running" in twice.line
+    asked = call("stop", "tiny", "--runs", tmp_path)
+    assert "saves after this step and ends" in asked.out
+    until(lambda: status(tiny).state == "stopped")
+
     unsure = call("rm", "tiny", "--runs", tmp_path)  # nobody can be asked: stdin is no terminal
     assert unsure.code == 2
     assert "--yes" in unsure.line
