@@ -105,17 +105,23 @@ async def test_progress_is_seen_and_one_cannot_run_ahead(at_data, job, here):
         await until(pilot, lambda: job.cancelled)
 
 
-async def test_an_error_is_one_line_and_stays_on_the_step(at_data, job, here):
+async def test_an_error_is_shown_whole_and_stays_on_the_step(at_data, job, here):
     job.answer = UserError("train.jsonl is empty", "it has 0 rows", "give a file with at least one row")
     async with at_data.run_test(size=(80, 24)) as pilot:
+
+        def refused() -> str:
+            return str(at_data.screen.query_one("#refusal", Static).content)
+
         at_data.journey.set("data.source", str(here / "train.jsonl"))
         at_data.goto("data")
-        await until(pilot, lambda: "it has 0 rows" in said(at_data))
-        whole = str(at_data.screen.query_one("#refusal", Static).content)
-        assert "→ give a file with at least one row" in whole, "nothing of it is cut off"
+        await until(pilot, lambda: "it has 0 rows" in refused())
+        assert "→ give a file with at least one row" in refused(), "nothing of it is cut off"
         await pilot.press("enter")  # the same source again: it is read again, not passed
         await until(pilot, lambda: len(job.asked) == 2)
-        await until(pilot, lambda: "it has 0 rows" in said(at_data))
+        await until(pilot, lambda: "it has 0 rows" in refused())
+        assert at_data.screen.step == "data"
+        await pilot.press("ctrl+n")
+        await pilot.pause()
         assert at_data.screen.step == "data"
 
 

@@ -64,8 +64,8 @@ def test_no_card_no_wall():
 def test_figures_of_the_table_add_up_to_the_total():
     lines = [line.plain for line in table([LARGE, SMALL], [("tokens/s", ["7,700", "?"])], 70)]
     assert "full" in lines[0] and "QLoRA" in lines[0]
-    assert [line for line in lines if "optimizer" in line][0].split()[2:] == ["60.0", "GiB", "–"]
-    assert "92.0 GiB" in [line for line in lines if "total" in line][0]
+    assert next(line for line in lines if "optimizer" in line).split()[2:] == ["60.0", "GiB", "–"]
+    assert "92.0 GiB" in next(line for line in lines if "total" in line)
     assert "?" in lines[-1]
     assert {line.index("GiB") for line in lines if "total" in line or "weights" in line} == {
         lines[1].index("GiB")

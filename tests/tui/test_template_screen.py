@@ -94,7 +94,7 @@ async def test_a_file_that_does_not_render_is_told_and_not_passed(at_template, j
         await until(pilot, lambda: getattr(at_template.screen.focused, "id", "") == "file")
         at_template.screen.query_one("#file", Input).value = str(file)
         await pilot.press("enter")
-        await until(pilot, lambda: "line 1: expected a name" in said(at_template))
+        await until(pilot, lambda: "line 1: expected a name" in drawn(at_template))
         assert job.asked[-1]["template"] == str(file)
         await pilot.press("ctrl+n")
         await pilot.pause()

@@ -303,7 +303,7 @@ class DataScreen(StepScreen):
         self.query_one("#found").display = not listing and not self._error
         line, report = self.query_one("#progress", ProgressLine), self.journey.report
         if self._error:
-            line.say(f"✗ {self._error.line()}", "stop")
+            line.quiet()  # it stands below, whole
         elif listing:
             line.say("type a path, URL or Hub id, or choose below: ↑ ↓ and Enter")
         elif not line.busy and report is not None:
@@ -347,7 +347,7 @@ class DataScreen(StepScreen):
         if self.journey.report is None:
             return "the data is still being read"
         stop = worst(self.journey.report.get("findings") or ())
-        return f"{stop} · m names the columns" if stop and self.journey.report.get("columns") else stop
+        return f"press m to name the columns: {stop}" if stop and self.journey.report.get("columns") else stop
 
 
 def _offer(name: str, note: str, wide: int) -> Content:

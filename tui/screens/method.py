@@ -133,7 +133,7 @@ class MethodScreen(StepScreen):
         try:
             await find_out.plan(self.journey, line.progress)
         except UserError as error:
-            line.say(f"✗ {error.line()}", "stop")
+            line.quiet()
             self.query_one("#why", Static).update(refusal(error))
             return
         self._data = self.journey.report

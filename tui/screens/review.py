@@ -108,7 +108,7 @@ class ReviewScreen(StepScreen):
             self._prepared = finish(journey.spec(), journey.machine, journey.shape, journey.report)
         except UserError as error:
             self._failed, self._prepared = error.line(), None
-            line.say(f"✗ {self._failed}", "stop")
+            line.quiet()
             self.query_one("#whole", Static).update(refusal(error))
             return
         line.quiet()

@@ -212,7 +212,7 @@ class TemplateScreen(StepScreen):
             report = await find_out.report(self.journey, line.progress, row=self._row)
         except UserError as error:
             self._failed = error.line()
-            line.say(f"✗ {self._failed}", "stop")
+            line.quiet()
             self.query_one("#ends", Static).update("")
             self.query_one("#example", TokenView).say(refusal(error))
             return

@@ -59,9 +59,9 @@ class ColumnMapping(ModalScreen[dict[str, str] | None]):
         border: round $primary; background: $surface; border-title-color: $text-primary;
     }
     ColumnMapping .role { height: 1; }
-    ColumnMapping .role Label { width: 12; }
-    ColumnMapping .role Select { width: 24; }
-    ColumnMapping .role Static { width: 1fr; padding-left: 2; color: $text-muted; height: 1; }
+    ColumnMapping .role > Label { width: 12; }
+    ColumnMapping .role > Select { width: 26; }
+    ColumnMapping .role > .meaning { width: 1fr; padding-left: 2; color: $text-muted; height: 1; }
     ColumnMapping #example { height: 3; margin-top: 1; color: $foreground 60%; }
     ColumnMapping #mistake { height: 1; color: $text-error; }
     ColumnMapping .buttons { height: 1; margin-top: 1; }
@@ -89,7 +89,7 @@ class ColumnMapping(ModalScreen[dict[str, str] | None]):
                         compact=True,
                         id=f"role-{role}",
                     )
-                    yield Static(meaning)
+                    yield Static(meaning, classes="meaning")
             yield Static(id="example")
             yield Static(id="mistake")
             with Horizontal(classes="buttons"):
