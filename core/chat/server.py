@@ -17,8 +17,10 @@ from typing import IO, Any
 
 from core.errors import UserError
 from core.job import take_stdout
-from core.machine.host import cpu_cores
+from core.machine.host import cpu_cores, memory
+from core.numbers import gib
 
+NO_ROOM = ("out of memory", "can't allocate memory")  # as torch and bitsandbytes say it, on a GPU and a CPU
 SECONDS_BETWEEN_LOOKS = 2.0  # at whether the parent is still there
 
 
@@ -145,13 +147,14 @@ class Server:
 
 def _in_words(error: Exception, op: str) -> dict[str, Any]:
     """What a person can do about an error that the libraries raised."""
-    import torch
-
     traceback.print_exc()
-    if isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error).lower():
+    if isinstance(error, ImportError):
+        todo = "finetui doctor says what is missing; make setup installs it"
+        return {"what": "the chat's libraries cannot be loaded", "why": str(error), "todo": todo, "code": 1}
+    if any(words in str(error).lower() for words in NO_ROOM):
         _free()
         todo = "stop what else runs there (finetui doctor shows it), or ask for fewer tokens"
-        return {"what": "the GPU has no room for this chat", "why": _room(), "todo": todo, "code": 1}
+        return {"what": "there is no room for this chat", "why": _room(), "todo": todo, "code": 1}
     what = "this cannot be loaded" if op == "load" else "the answer broke off"
     why = (str(error) or type(error).__name__).strip().splitlines()[0]
     todo = "try again, and report this if it stays"
@@ -161,8 +164,11 @@ def _in_words(error: Exception, op: str) -> dict[str, Any]:
 def _room() -> str:
     import torch
 
-    free, total = torch.cuda.mem_get_info()
-    return f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB are free"
+    if not torch.cuda.is_available():
+        free, total = memory()[::-1]
+        return f"{gib(free)} of {gib(total)} of RAM are free"
+    free, total = max(torch.cuda.mem_get_info(index) for index in range(torch.cuda.device_count()))
+    return f"{gib(free)} of {gib(total)} of the GPU are free"
 
 
 def _free() -> None:
