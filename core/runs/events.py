@@ -4,6 +4,7 @@ The log is the only thing from which a run's history is told. It is append-only;
 still being written is waited for, a damaged one is skipped and counted.
 """
 
+import errno
 import json
 import math
 import os
@@ -208,6 +209,7 @@ class EventLog:
 
     def __init__(self, path: Path):
         self._lock = threading.Lock()
+        self._path = path
         self._seq = 0
         torn = False
         if path.exists():
@@ -215,14 +217,17 @@ class EventLog:
             self._seq = max((record.seq for record in follow.poll()), default=0)
             torn = follow.torn
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        if torn:  # a worker was killed in the middle of a line: end it, so that ours stands alone
-            os.write(self._fd, b"\n")
+        self._torn = torn  # a worker was killed in the middle of a line: it is ended before ours
 
     def write(self, event: Event) -> None:
         """One event, one write. OSError where the disk is full."""
         with self._lock:
             self._seq += 1
-            os.write(self._fd, encode(event, self._seq, time.time()))
+            line = b"\n" * self._torn + encode(event, self._seq, time.time())
+            written = os.write(self._fd, line)
+            self._torn = written < len(line)
+            if self._torn:  # the disk took a part and then was full
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
             if isinstance(event, Checkpoint | End | Error):
                 os.fsync(self._fd)
 

@@ -20,6 +20,8 @@ GIB = 2**30
 SPARE_BYTES = 64 * 2**20
 """Left free beside what is saved, for the events and the log."""
 
+RESERVE_BYTES = 256 * 2**10
+
 
 def writing(run: RunFolder) -> Path:
     """Where the trainer writes; emptied by `publish` and `sweep`."""
@@ -44,6 +46,19 @@ def sweep(run: RunFolder) -> None:
     shutil.rmtree(writing(run), ignore_errors=True)
     for path in run.path.glob(".saving-*"):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def reserve(run: RunFolder) -> None:
+    """Holds a little of the disk, so that a run that fills it can still say so (see `give_way`)."""
+    _reserve(run).write_bytes(bytes(RESERVE_BYTES))
+
+
+def give_way(run: RunFolder) -> None:
+    _reserve(run).unlink(missing_ok=True)
+
+
+def _reserve(run: RunFolder) -> Path:
+    return run.path / ".reserve"
 
 
 def newest_whole(run: RunFolder) -> tuple[int, Path] | None:

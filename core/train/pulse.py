@@ -34,6 +34,8 @@ class Pulse:
         self._leave.wait(FIRST)  # rates are counted from here on
         while not self._leave.is_set():
             self._lock.heartbeat()
-            with contextlib.suppress(OSError):  # a full disk is the training's to tell
+            with contextlib.suppress(
+                Exception
+            ):  # a sensor must not stop the heart, a full disk is told elsewhere
                 self._log.write(Gpu(**sampler.sample()))
             self._leave.wait(SECONDS)

@@ -44,6 +44,7 @@ def work(run: RunFolder) -> int:
     log, asked = EventLog(run.events_file), Asked(run)
     try:
         checkpoints.sweep(run)
+        checkpoints.reserve(run)
         course = Course.begin(run)
         log.write(Start(os.getpid(), course.resumed[0] if course.resumed else None, course.versions))
         with asked.listening(), Pulse(log, lock):
@@ -53,13 +54,15 @@ def work(run: RunFolder) -> int:
                 end = End("stopped", "before the first step, so there was nothing to save")
             except Exception as error:
                 traceback.print_exc()
-                checkpoints.sweep(run)  # gives a full disk the room to say that it is full
+                checkpoints.sweep(run)
+                checkpoints.give_way(run)  # room on a full disk to say that it is full
                 told = failures.explain(error, run, course.spec, course.step)
                 log.write(Error(told.what, told.why, told.todo, str(run.log)))
                 end = End("failed", told.line())
         asked.done()
         log.write(end)
     finally:
+        checkpoints.give_way(run)
         log.close()
         lock.release()
     return 1 if end.state == "failed" else 0

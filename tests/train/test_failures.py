@@ -1,15 +1,18 @@
 """What goes wrong is one line that says what, why and what to do; nothing bad is saved as a success."""
 
+import contextlib
 import errno
 import resource
 import shutil
+import subprocess
 from collections import namedtuple
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from core.errors import UserError
-from core.runs.events import Checkpoint, End, Error, Start, Step
+from core.runs.events import Checkpoint, End, Error, Follow, Start, Step
 from core.runs.folder import RunFolder
 from core.runs.state import status
 from core.train import checkpoints, failures, ready, worker
@@ -119,7 +122,7 @@ def test_weights_that_are_not_numbers_are_never_a_checkpoint(make_run: Make, whe
 
 def test_a_full_disk_keeps_the_last_good_checkpoint(make_run: Make, when) -> None:
     """No file may grow past a limit from the first checkpoint on, as on a disk that has no more room."""
-    run = make_run("full-disk", method="full", steps=40, save={"every": 2}, evaluate={"every": 1000})
+    run = make_run("full-disk", method="full", steps=16, save={"every": 4}, evaluate={"every": 1000})
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     limit = 100_000
     try:
@@ -139,7 +142,42 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(make_run: Make, when) -> Non
 
     assert worker.work(run) == 0
     assert told_of(run, Start)[-1].resumed_from == kept
-    assert told_of(run, Step)[-1].step == 40
+    assert told_of(run, Step)[-1].step == 16
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 8 MB of its own."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=8m", "finetui-test", str(disk)]
+    if shutil.which("mount") is None or subprocess.run(["mount", *options], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a small disk")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_disk_that_others_fill_is_told_though_it_is_full(
+    make_run: Make, when, small_disk: Path, monkeypatch
+) -> None:
+    made = make_run("others", steps=300, save={"every": 50}, evaluate={"every": 1000})
+    run = RunFolder(small_disk / "others")
+    shutil.copytree(made.path, run.path)
+    when(run, lambda event: isinstance(event, Checkpoint), lambda: _fill(small_disk / "junk"))
+    monkeypatch.setattr(checkpoints, "SPARE_BYTES", 0)
+    error = failed(run)
+    assert "full" in error.what and error.todo.endswith(f"finetui resume {run.name}")
+    follow = Follow(run.events_file)
+    assert follow.poll() and follow.damaged <= 1, "at most the line that did not fit"
+    assert is_whole(run.checkpoint_list()[-1][1])
+
+
+def _fill(path: Path) -> None:
+    with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
+        for size in (2**20, 2**12, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(b"x" * size)
 
 
 def test_too_little_room_is_told_before_the_first_step(make_run: Make, monkeypatch) -> None:
