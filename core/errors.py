@@ -20,7 +20,9 @@ class UserError(Exception):
         """The error as one line: `what: why. todo`."""
         text = f"{self.what}: {self.why}" if self.why else self.what
         if self.todo:
-            text = f"{text.rstrip('.')}. {self.todo[0].upper()}{self.todo[1:]}"
+            # a command keeps its own letters
+            todo = self.todo if self.todo.startswith("finetui") else self.todo[0].upper() + self.todo[1:]
+            text = f"{text.rstrip('.')}. {todo}"
         if self.log:
             text = f"{text.rstrip('.')}. Details: {self.log}"
         return text
