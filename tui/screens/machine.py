@@ -12,7 +12,7 @@ from textual.widget import Widget
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from tui.numbers import gib
+from core.numbers import gib
 from tui.widgets.gpu_choice import gpu_entry
 from tui.widgets.step_frame import StepScreen
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
-from tui.numbers import gib
+from core.numbers import gib
 
 if TYPE_CHECKING:
     from core.machine.gpus import Gpu

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tui.numbers import GIB
+from core.numbers import GIB
 from tui.widgets.gpu_panel import (
     BRIM,
     FULL,
