@@ -15,10 +15,9 @@ from core.errors import UserError
 from core.job import run_job_async
 
 if TYPE_CHECKING:
-    from core.plan.advise import Plan
-
     from core.machine import Machine
     from core.models.shape import ModelShape
+    from core.plan.advise import Plan
     from tui.journey import Journey
 
 Progress = Callable[[str, int, "int | None"], None]
@@ -69,9 +68,9 @@ def shown_row(found: dict[str, Any]) -> int:
 
 def data_request(journey: Journey, *, row: int = 0) -> dict[str, Any]:
     """What the inspect job is asked. UserError when the choices so far are no spec."""
-    from core.prepare import inspect_request
+    from core.prepare import anchored, inspect_request
 
-    return inspect_request(journey.spec(), row=row)
+    return inspect_request(anchored(journey.spec()), row=row)
 
 
 async def plan(journey: Journey, on_progress: Progress) -> Plan:

@@ -200,3 +200,12 @@ async def test_coming_back_reads_nothing_again(at_data, job, here):
         await until(pilot, lambda: at_data.screen.step == "data")
         await until(pilot, lambda: "Alpaca" in said(at_data))
         assert len(job.asked) == 1
+
+
+async def test_a_held_out_file_is_meant_where_finetui_was_started(at_data, job, here):
+    async with at_data.run_test(size=(80, 24)) as pilot:
+        at_data.journey.set("data.source", str(here / "train.jsonl"))
+        at_data.goto("data")
+        await until(pilot, lambda: at_data.journey.report)
+        at_data.screen.query_one("#field-data-eval Dial", Input).value = "valid.jsonl"
+        await until(pilot, lambda: job.asked[-1]["eval"] == str(here / "valid.jsonl"))

@@ -104,7 +104,7 @@ class DataScreen(StepScreen):
                 "held out",
                 "held-out",
                 "0.05",
-                "of the rows",
+                "of the rows, or a file",
                 ("0", "0.02", "0.05", "0.1", "0.2"),
             )
             yield self._field(

@@ -96,7 +96,7 @@ class ReviewScreen(StepScreen):
     @work(exclusive=True, group="prepare")
     async def prepare(self) -> None:
         """Everything that is not known yet, then the spec with nothing left open."""
-        from core.prepare import finish
+        from core.prepare import anchored, finish
 
         line = self.query_one("#progress", ProgressLine)
         line.progress("putting the run together")
@@ -105,7 +105,7 @@ class ReviewScreen(StepScreen):
         try:
             await find_out.plan(journey, line.progress)
             assert journey.machine and journey.shape and journey.report
-            self._prepared = finish(journey.spec(), journey.machine, journey.shape, journey.report)
+            self._prepared = finish(anchored(journey.spec()), journey.machine, journey.shape, journey.report)
         except UserError as error:
             self._failed, self._prepared = error.line(), None
             line.quiet()

@@ -16,10 +16,10 @@ from textual.widgets import Button, Label, Select, Static
 ROLES: dict[str, str] = {
     "prompt": "what is asked",
     "completion": "the answer, which is learned",
-    "input": "more to the prompt, put after it",
-    "system": "how to behave, put before all",
-    "messages": "a whole conversation as a list",
-    "text": "plain text, all of it learned",
+    "input": "more, put after the prompt",
+    "system": "how to behave",
+    "messages": "a whole conversation",
+    "text": "plain text, all learned",
 }
 """Every role a column can play, and what it means."""
 
