@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ import core.chat.client  # noqa: E402
 import core.machine  # noqa: E402
 from core.machine import Machine  # noqa: E402
 from core.models.shape import ModelShape  # noqa: E402
-from core.runs.events import Step, decode, encode  # noqa: E402
+from core.runs.events import Start, Step, decode, encode  # noqa: E402
 from core.runs.folder import RunFolder  # noqa: E402
 from core.runs.lock import write_facts  # noqa: E402
 from core.spec import load_spec  # noqa: E402
@@ -63,6 +64,11 @@ def copied(name: str, where: Path, share: float = 1.0) -> RunFolder:
         records = records[: cut + 1]
         write_facts(run, os.getpid())
         run.lock_file.touch()
+        # the worker that is said to live is this process
+        records = [
+            r._replace(event=replace(r.event, pid=os.getpid())) if isinstance(r.event, Start) else r
+            for r in records
+        ]
     moved = time.time() - records[-1].time
     run.events_file.write_bytes(b"".join(encode(r.event, r.seq, r.time + moved) for r in records))
     if share == 1:
@@ -108,6 +114,7 @@ async def train(name: str, size: tuple[int, int], shot: str, home: Path, keys: t
     async def show(pilot: Pilot[None]) -> None:
         await until(pilot, lambda: getattr(pilot.app.screen, "_painted", 0))
         await pilot.press(*keys)
+        await quiet(pilot)
 
     app = FinetuiApp(runs_dir=run.path.parent, home=home / shot, attach=run.path)
     await picture(shot, size, app, show)
@@ -128,6 +135,7 @@ async def chat(name: str, size: tuple[int, int], shot: str, home: Path) -> None:
             lambda: (screen := pilot.app.screen) and getattr(screen, "chat", None) and screen.chat.ready,
         )
         screen = pilot.app.screen
+        screen.query_one("#field-max-tokens").load("160")  # as many as were asked for when it was recorded
         for question in questions:
             screen.query_one("#ask").value = question
             await pilot.press("enter")

@@ -17,7 +17,7 @@ from tui.app import FinetuiApp
 from tui.screens.chat import ChatScreen
 from tui.widgets.chat_settings import ChatSettings
 from tui.widgets.field import Field
-from tui.widgets.talk_column import TalkColumn
+from tui.widgets.talk_column import Answer, TalkColumn
 
 QUESTION = "What is a rank?"
 
@@ -203,6 +203,36 @@ async def test_the_process_leaves_with_the_screen(app: FinetuiApp, run: RunFolde
         await pilot.press("escape")
         await until(pilot, lambda: not isinstance(app.screen, ChatScreen), "the way back")
         await until(pilot, lambda: not psutil.pid_exists(pid), "the end of the process")
+
+
+async def test_leaving_while_it_loads_is_quiet(
+    app: FinetuiApp, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.chat.client.SERVER", "tests.tui.silent_child")
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.open_chat(run)
+        await until(pilot, lambda: isinstance(app.screen, ChatScreen) and app.screen.chat, "the screen")
+        chat = app.screen.chat
+        await until(pilot, lambda: chat._child, "its process")
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(app.screen, ChatScreen), "the way back")
+
+
+async def test_it_stays_at_the_end_unless_one_scrolled_up(app: FinetuiApp, run: RunFolder) -> None:
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot, run)
+        column = screen.query_one("#tuned", TalkColumn)
+        await ask(pilot, screen, "long", whole=False)
+        await until(pilot, lambda: column.max_scroll_y > 3, "more than fits")
+        await until(pilot, lambda: column.scroll_y >= column.max_scroll_y - 1, "the end in view")
+        column.scroll_to(y=0, animate=False)
+        await pilot.pause()
+        words = text(pilot).count("word")
+        answered = screen.query_one(Answer)
+        before = len(answered.text)
+        await until(pilot, lambda: len(answered.text) > before + 40, "more words")
+        await pilot.pause(0.3)
+        assert column.scroll_y == 0 and text(pilot).count("word") >= words
 
 
 async def test_a_run_with_nothing_to_talk_to_says_so(

@@ -69,7 +69,6 @@ class ChatScreen(StepScreen):
     ChatScreen.-beside #base { display: block; }
     ChatScreen.-narrow #sides { layout: vertical; }
     ChatScreen #about { height: auto; max-height: 3; padding: 0 2; color: $foreground 60%; }
-    ChatScreen #ask { margin: 0 1; }
     """
 
     def __init__(self, run: RunFolder) -> None:
@@ -87,7 +86,7 @@ class ChatScreen(StepScreen):
             yield TalkColumn("tuned", id="tuned")
             yield TalkColumn("base", id="base")
         yield Static(id="about")
-        yield Input(placeholder="Ask something", id="ask", compact=False)
+        yield Input(placeholder="Ask something", id="ask")
 
     def crumb(self) -> str:
         return f"{self.run.name} › chat"
@@ -100,6 +99,7 @@ class ChatScreen(StepScreen):
         self.suggest()
 
     async def on_unmount(self) -> None:
+        self.workers.cancel_node(self)  # nobody is left to be told that the process goes
         if self.chat:
             await self.chat.close()
 
@@ -212,18 +212,16 @@ class ChatScreen(StepScreen):
             async for piece in reply:
                 view.add(piece)
         except UserError as error:
-            column.unanswered()
-            view.fail(error.line())
+            column.fail(error.line())
         else:
             assert reply.done
-            column.answered(reply.done.answer)
-            view.finish(reply.done, reply.notes, settings.max_tokens)
+            column.finish(reply.done, reply.notes, settings.max_tokens)
         finally:
             self._answers.discard(view)
 
     def _flush(self) -> None:
-        for view in self._answers:
-            view.flush()
+        for column in self.query(TalkColumn):
+            column.flush()
 
     # -- keys
 

@@ -54,7 +54,8 @@ class Rail(Static):
         name = NAMES[step]
         if step == self.here:
             return Content.styled(f"●{gap}{name}", "bold $primary")
-        finished = step in self.done or (self.here in AFTER and step in STEPS)
+        order = [*STEPS, *AFTER]
+        finished = step in self.done or (self.here in AFTER and order.index(step) < order.index(self.here))
         if not finished:
             return Content.styled(f"·{gap}{name}" if gap else name, "$foreground-muted")
         if self.here in STEPS:  # a run that was started cannot be walked back into

@@ -31,16 +31,19 @@ class Answer(Static):
     def add(self, piece: str) -> None:
         self.text += piece
 
-    def flush(self) -> None:
-        if self.text != self._drawn:
-            self._drawn = self.text
-            self.update(Content(self.text))
+    def flush(self) -> bool:
+        """Draws what came; True when something did."""
+        if self.text == self._drawn:
+            return False
+        self._drawn = self.text
+        self.update(Content(self.text))
+        return True
 
     def finish(self, done: Done, notes: list[str], most: int) -> None:
         """The whole answer with what it took, and whether it ended by itself. `most`: tokens it may have."""
-        self.text = done.answer
-        speed = f", {done.tokens / done.seconds:,.0f} a second" if done.seconds > 0 else ""
-        took = f"{done.tokens:,} tokens in {done.seconds:.1f} s{speed}"
+        self.text = self._drawn = done.answer
+        speed = f", {done.tokens / done.seconds:,.0f}/s" if done.seconds > 0 else ""
+        took = f"{done.tokens:,} tokens, {done.seconds:.1f} s{speed}"
         if done.stopped == "length":
             full = "the most tokens" if done.tokens >= most else "the end of the model's context"
             how = (f"  cut off at {full}, it did not end: {took}", "$warning")
@@ -51,6 +54,7 @@ class Answer(Static):
         self.update(Content.assemble(*parts))
 
     def fail(self, line: str) -> None:
+        self._drawn = self.text
         said = f"{self.text}\n" if self.text else ""
         self.update(Content.assemble(said, (line, "$error")))
 
@@ -73,26 +77,40 @@ class TalkColumn(VerticalScroll):
         self.border_title = title
         self.messages: list[dict[str, str]] = []
         """user and assistant turns; the system prompt is put before them when asking."""
-
-    def on_mount(self) -> None:
-        self.anchor()
+        self._answer: Answer | None = None
 
     async def ask(self, question: str) -> Answer:
         """Shows a question, and where its answer will come."""
         self.messages.append({"role": "user", "content": question})
-        answer = Answer()
-        await self.mount(Static(question, classes="question", markup=False), answer)
-        self.anchor()
-        return answer
+        self._answer = Answer()
+        await self.mount(Static(question, classes="question", markup=False), self._answer)
+        self._to_end()
+        return self._answer
 
-    def answered(self, text: str) -> None:
-        self.messages.append({"role": "assistant", "content": text})
+    def flush(self) -> None:
+        """Draws what came of the answer, and stays at the end unless one scrolled up to read."""
+        at_end = self.scroll_y >= self.max_scroll_y - 1
+        if self._answer is not None and self._answer.flush() and at_end:
+            self._to_end()
 
-    def unanswered(self) -> None:
-        """The last question got no answer: it is not asked again with the next one."""
-        if self.messages and self.messages[-1]["role"] == "user":
+    def _to_end(self) -> None:
+        self.call_after_refresh(self.scroll_end, animate=False)
+
+    def finish(self, done: Done, notes: list[str], most: int) -> None:
+        """The answer is whole."""
+        if self._answer is not None:
+            self.messages.append({"role": "assistant", "content": done.answer})
+            self._answer.finish(done, notes, most)
+            self._to_end()
+
+    def fail(self, line: str) -> None:
+        """The last question got no answer: it is said why, and not asked again with the next one."""
+        if self._answer is not None:
             self.messages.pop()
+            self._answer.fail(line)
+            self._to_end()
 
     async def clear(self) -> None:
         self.messages.clear()
+        self._answer = None
         await self.remove_children()
