@@ -7,11 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, get_args
 
 from core.machine import Finding, Machine
-from core.models.catalogue import entry
-from core.models.hub import cached_folder
 from core.models.shape import ModelShape
-from core.numbers import duration, gib
-from core.plan import defaults, memory, speed
+from core.numbers import gib
+from core.plan import defaults, findings, memory, speed
 from core.plan.cards import Card, card_here
 from core.plan.memory import Bytes
 from core.spec import Method, RunSpec
@@ -22,8 +20,6 @@ CPU_RESERVE = 0.15
 ENOUGH_FOR_FULL = 2_000_000
 """Learned tokens below which full tuning of a large model mostly forgets."""
 SMALL = 3e9
-LONG = 2 * 86400.0
-"""Seconds from which the time is said before anyone waits for it."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +73,11 @@ def advise(
     methods = tuple(_plan(spec, shape, card, report, method) for method in get_args(Method))
     recommended, reason = _recommend(spec, shape, card, report, {one.method: one for one in methods})
     shown = asdict(card) | {"room": room(card), "precision": card.precision}
-    findings = (*_findings(spec, shape, card, methods, recommended), *_around(spec, machine, shape, card))
-    return Plan(shown, methods, recommended, reason, findings)
+    least = next(one for one in methods if one.method == ("qlora" if spec.method == "auto" else spec.method))
+    way_out = "" if recommended else _way_out(spec, shape, card, least)
+    found = findings.of_plan(spec, shape, card, methods, recommended, way_out)
+    found += findings.of_box(spec, machine, shape, card)
+    return Plan(shown, methods, recommended, reason, found)
 
 
 def room(card: Card) -> int:
@@ -180,7 +179,8 @@ def _bytes(
         on_gpu=card.kind == "gpu",
         targets=None if spec.lora.targets == "all-linear" else list(spec.lora.targets),
         accumulate=spec.accumulate or max(1, round(together / batch)),
-        padded=batch > 1 and not spec.packing,
+        padded=batch > 1,
+        dora=spec.lora.dora,
     )
     # paged moments move to the host's memory when the card is full
     return replace(held, optimizer=held.optimizer // 4) if optimizer.startswith("paged") else held
@@ -245,78 +245,3 @@ def _way_out(spec: RunSpec, shape: ModelShape, card: Card, least: MethodPlan) ->
                 return f"QLoRA would with length {length:,}, batch 1 and recompute ({gib(held.total)})"
     short = gib(least.bytes.total - have)
     return f"QLoRA is {short} short of the {gib(have)} there are; take a smaller model or a larger card"
-
-
-def _findings(
-    spec: RunSpec,
-    shape: ModelShape,
-    card: Card,
-    methods: tuple[MethodPlan, ...],
-    recommended: Method | None,
-) -> tuple[Finding, ...]:
-    """What the user should know of the plan; `stop` where it cannot work."""
-    found = []
-    chosen = next((one for one in methods if one.method == spec.method), None)
-    if recommended is None and spec.method == "auto":
-        least = next(one for one in methods if one.method == "qlora")
-        message = f"{shape.name} does not fit on {card.name} with any method"
-        found.append(Finding("stop", "nothing_fits", message, _way_out(spec, shape, card, least)))
-    elif chosen is not None and not chosen.fits:
-        todo = f"take method: {recommended}" if recommended else _way_out(spec, shape, card, chosen)
-        message = f"{chosen.method} does not fit on {card.name}: it {chosen.reason}"
-        found.append(Finding("stop", "does_not_fit", message, todo))
-    if shape.context and spec.length and spec.length > shape.context:
-        message = (
-            f"length {spec.length:,} is more than the {shape.context:,} tokens {shape.name} was made for"
-        )
-        found.append(Finding("warn", "over_context", message, f"set length to {shape.context} or less"))
-    if not card.bf16 and card.kind == "gpu" and spec.precision == "bf16":
-        message = f"{card.name} has no bf16"
-        found.append(Finding("stop", "no_bf16", message, "set precision to auto or fp16"))
-    if card.kind == "cpu" and spec.precision in ("bf16", "fp16"):
-        message = f"precision {spec.precision} needs a GPU, and this run would be on the CPU"
-        found.append(Finding("stop", "no_gpu", message, "set precision to auto or fp32"))
-    taken = chosen or next((one for one in methods if one.method == recommended), None)
-    if taken and taken.seconds and taken.seconds > LONG:
-        message = f"{taken.method} would take about {duration(taken.seconds)} on {card.name}"
-        todo = "take a smaller model, fewer rows (data.limit) or a faster card"
-        found.append(Finding("warn", "slow", message, todo))
-    if spec.packing:
-        message = "rows cannot be packed in this version"
-        found.append(Finding("stop", "packing", message, "set packing: false"))
-    if card.kind == "cpu" and spec.method == "qlora":
-        message = "QLoRA on a CPU turns every weight back from four bits in each pass, which is slow"
-        found.append(Finding("info", "qlora_on_cpu", message, "take method: lora where it fits"))
-    if shape.estimated:
-        message = f"{shape.architecture} is a family we do not know: its size is reckoned, not counted"
-        found.append(Finding("info", "estimated", message, "watch the memory of the first steps"))
-    return tuple(found)
-
-
-def _around(spec: RunSpec, machine: Machine, shape: ModelShape, card: Card) -> list[Finding]:
-    """What stands in the way beside memory: the model's files, and this box where the run would be on it."""
-    found = []
-    known = entry(shape.name)
-    if known and known.gated and not machine.hub.token_found and cached_folder(shape.name) is None:
-        page = f"https://huggingface.co/{known.id}"
-        message = f"{known.id} is gated: its licence must be accepted, and you are not logged in to the Hub"
-        found.append(Finding("warn", "gated", message, f"accept the licence at {page}, then: hf auth login"))
-    if not shape.has_tokenizer:
-        message = f"{shape.name} has no tokenizer: it is enough for a plan, not for a run"
-        found.append(Finding("warn", "no_tokenizer", message, "put its tokenizer.json beside config.json"))
-    if not shape.has_weights:
-        message = f"{shape.name} has no weights: it is enough for a plan, not for a run"
-        found.append(Finding("warn", "no_weights", message, "give a folder with *.safetensors, or a Hub id"))
-    if not card.here:
-        return found
-    if spec.gpus != "auto":
-        there = [gpu.index for gpu in machine.gpus if not gpu.error]
-        missing = [index for index in spec.gpus if index not in there]
-        if missing:
-            here = f"this box has {', '.join(map(str, there))}" if there else "this box has none"
-            message = f"GPU {', '.join(map(str, missing))} cannot be used: {here}"
-            found.append(Finding("stop", "no_such_gpu", message, "set gpus to auto, or to one that is here"))
-        elif len(spec.gpus) > 1:
-            message = f"{len(spec.gpus)} GPUs are named, and this version trains on one of them"
-            found.append(Finding("info", "one_gpu", message, f"set gpus to [{spec.gpus[0]}]"))
-    return found + [one for one in machine.findings if one.severity != "info"]

@@ -11,6 +11,7 @@ of keys, c bytes of the compute dtype.
 
 from dataclasses import dataclass
 
+from core.models.count import Linear
 from core.models.shape import ModelShape
 from core.spec import Method
 
@@ -76,6 +77,7 @@ def estimate(
     targets: list[str] | None = None,
     accumulate: int = 1,
     padded: bool | None = None,
+    dora: bool = False,
     input_copies: bool = False,
 ) -> Bytes:
     """The peak of training steps of `accumulate` passes of `batch` rows of `length` tokens, all learned.
@@ -88,15 +90,23 @@ def estimate(
     tokens, full = batch * length, method == "full"
     compute = 4 if precision == "fp32" else 2
     trained, width = _trained(shape, method, rank, targets, precision)
+    dora = dora and not full
+    outs = (
+        sum(one[2] for one in _adapted(shape, targets)) if dora else 0
+    )  # DoRA: one magnitude for each output
+    trained += shape.layers * outs
     if full:
         compute = width
     gradients = trained * width
     layer = tokens * _layer(shape, method, compute, rank, padded, input_copies)
+    layer += tokens * 2 * compute * outs  # it keeps the base's and the adapter's result of each matrix
     if padded:  # rows of unequal length come with a mask, which each layer's attention turns into a bias
         layer += batch * length * length * compute
     each = tokens * compute * shape.hidden if recompute else layer
     ends = tokens * shape.hidden * (4 + 2 * compute)  # the embedding's output and the last norm's in and out
-    passing = tokens * _passing(shape, method, compute, input_copies) + _rebuilt(shape, method, compute)
+    passing = tokens * _passing(shape, method, compute, input_copies, dora) + _rebuilt(
+        shape, method, compute, dora
+    )
     head = _loss(shape, tokens, compute, full, on_gpu)
 
     # What the fullest moments hold beside weights, adapters and the optimiser's state: the loss going
@@ -123,8 +133,11 @@ def estimate(
 
 def adapter_parameters(shape: ModelShape, rank: int, targets: list[str] | None = None) -> int:
     """r x (in + out) for each adapted matrix of each layer (Hu et al. 2021, LoRA)."""
-    chosen = [one for one in shape.linears if targets is None or _is_target(one[0], targets)]
-    return shape.layers * sum(rank * (one[1] + one[2]) for one in chosen)
+    return shape.layers * sum(rank * (one[1] + one[2]) for one in _adapted(shape, targets))
+
+
+def _adapted(shape: ModelShape, targets: list[str] | None) -> list[Linear]:
+    return [one for one in shape.linears if targets is None or _is_target(one[0], targets)]
 
 
 def _is_target(name: str, targets: list[str]) -> bool:
@@ -155,11 +168,10 @@ def _matrices(shape: ModelShape) -> int:
     return sum(one[1] * one[2] for one in shape.linears)
 
 
-def _rebuilt(shape: ModelShape, method: Method, compute: int) -> int:
-    """Four-bit weights are turned back one matrix at a time: the largest."""
-    if method != "qlora":
-        return 0
-    return compute * max((one[1] * one[2] for one in shape.linears), default=0)
+def _rebuilt(shape: ModelShape, method: Method, compute: int, dora: bool) -> int:
+    """The largest matrix: turned back from four bits, and for DoRA's norm in fp32 as well."""
+    largest = max((one[1] * one[2] for one in shape.linears), default=0)
+    return largest * ((compute if method == "qlora" else 0) + (4 if dora else 0))
 
 
 def _moments(shape: ModelShape, trained: int, width: int, optimizer: str, full: bool) -> int:
@@ -208,11 +220,13 @@ def _mlp_width(shape: ModelShape) -> int:
     return shape.intermediate
 
 
-def _passing(shape: ModelShape, method: Method, compute: int, input_copies: bool) -> float:
+def _passing(shape: ModelShape, method: Method, compute: int, input_copies: bool, dora: bool) -> float:
     """Bytes a token that come and go while one layer goes backward, as traced: a gradient as wide as the
-    MLP and two and a half as wide as the hidden state; with input copies an fp32 one of the widest input."""
-    wide = 4 * _mlp_width(shape) if input_copies and compute == 2 and method == "lora" else 0
-    return compute * _mlp_width(shape) + 2.5 * compute * shape.hidden + wide
+    MLP and two and a half as wide as the hidden state; with input copies an fp32 one of the widest input;
+    with DoRA, whose scales are fp32, ten bytes more for each of the MLP's width."""
+    wide = 4 if input_copies and compute == 2 and method == "lora" else 0
+    wide += compute + (10 if dora else 0)
+    return wide * _mlp_width(shape) + 2.5 * compute * shape.hidden
 
 
 def _last_gradients(shape: ModelShape) -> int:

@@ -1,0 +1,97 @@
+"""What is worth saying of a plan: what cannot work, what would take days, and what stands in the way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from core.machine import Finding, Machine
+from core.models.catalogue import entry
+from core.models.hub import cached_folder
+from core.models.shape import ModelShape
+from core.numbers import duration
+from core.plan.cards import Card
+from core.spec import Method, RunSpec
+
+if TYPE_CHECKING:
+    from core.plan.advise import MethodPlan
+
+LONG = 2 * 86400.0
+"""Seconds from which the time is said before anyone waits for it."""
+
+
+def of_plan(
+    spec: RunSpec,
+    shape: ModelShape,
+    card: Card,
+    methods: tuple[MethodPlan, ...],
+    recommended: Method | None,
+    way_out: str,
+) -> tuple[Finding, ...]:
+    """What the user should know of the plan; `stop` where it cannot work.
+
+    `way_out`: the smallest change with which something would fit.
+    """
+    found = []
+    chosen = next((one for one in methods if one.method == spec.method), None)
+    if recommended is None and spec.method == "auto":
+        message = f"{shape.name} does not fit on {card.name} with any method"
+        found.append(Finding("stop", "nothing_fits", message, way_out))
+    elif chosen is not None and not chosen.fits:
+        todo = f"take method: {recommended}" if recommended else way_out
+        message = f"{chosen.method} does not fit on {card.name}: it {chosen.reason}"
+        found.append(Finding("stop", "does_not_fit", message, todo))
+    if shape.context and spec.length and spec.length > shape.context:
+        message = (
+            f"length {spec.length:,} is more than the {shape.context:,} tokens {shape.name} was made for"
+        )
+        found.append(Finding("warn", "over_context", message, f"set length to {shape.context} or less"))
+    if not card.bf16 and card.kind == "gpu" and spec.precision == "bf16":
+        message = f"{card.name} has no bf16"
+        found.append(Finding("stop", "no_bf16", message, "set precision to auto or fp16"))
+    if card.kind == "cpu" and spec.precision in ("bf16", "fp16"):
+        message = f"precision {spec.precision} needs a GPU, and this run would be on the CPU"
+        found.append(Finding("stop", "no_gpu", message, "set precision to auto or fp32"))
+    taken = chosen or next((one for one in methods if one.method == recommended), None)
+    if taken and taken.seconds and taken.seconds > LONG:
+        message = f"{taken.method} would take about {duration(taken.seconds)} on {card.name}"
+        todo = "take a smaller model, fewer rows (data.limit) or a faster card"
+        found.append(Finding("warn", "slow", message, todo))
+    if spec.packing:
+        message = "rows cannot be packed in this version"
+        found.append(Finding("stop", "packing", message, "set packing: false"))
+    if card.kind == "cpu" and spec.method == "qlora":
+        message = "QLoRA on a CPU turns every weight back from four bits in each pass, which is slow"
+        found.append(Finding("info", "qlora_on_cpu", message, "take method: lora where it fits"))
+    if shape.estimated:
+        message = f"{shape.architecture} is a family we do not know: its size is reckoned, not counted"
+        found.append(Finding("info", "estimated", message, "watch the memory of the first steps"))
+    return tuple(found)
+
+
+def of_box(spec: RunSpec, machine: Machine, shape: ModelShape, card: Card) -> tuple[Finding, ...]:
+    """What stands in the way beside memory: the model's files, and this box where the run would be on it."""
+    found = []
+    known = entry(shape.name)
+    if known and known.gated and not machine.hub.token_found and cached_folder(shape.name) is None:
+        page = f"https://huggingface.co/{known.id}"
+        message = f"{known.id} is gated: its licence must be accepted, and you are not logged in to the Hub"
+        found.append(Finding("warn", "gated", message, f"accept the licence at {page}, then: hf auth login"))
+    if not shape.has_tokenizer:
+        message = f"{shape.name} has no tokenizer: it is enough for a plan, not for a run"
+        found.append(Finding("warn", "no_tokenizer", message, "put its tokenizer.json beside config.json"))
+    if not shape.has_weights:
+        message = f"{shape.name} has no weights: it is enough for a plan, not for a run"
+        found.append(Finding("warn", "no_weights", message, "give a folder with *.safetensors, or a Hub id"))
+    if not card.here:
+        return tuple(found)
+    if spec.gpus != "auto":
+        there = [gpu.index for gpu in machine.gpus if not gpu.error]
+        missing = [index for index in spec.gpus if index not in there]
+        if missing:
+            here = f"this box has {', '.join(map(str, there))}" if there else "this box has none"
+            message = f"GPU {', '.join(map(str, missing))} cannot be used: {here}"
+            found.append(Finding("stop", "no_such_gpu", message, "set gpus to auto, or to one that is here"))
+        elif len(spec.gpus) > 1:
+            message = f"{len(spec.gpus)} GPUs are named, and this version trains on one of them"
+            found.append(Finding("info", "one_gpu", message, f"set gpus to [{spec.gpus[0]}]"))
+    return (*found, *(one for one in machine.findings if one.severity != "info"))
