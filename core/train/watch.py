@@ -73,7 +73,8 @@ class Watch(TrainerCallback):
         self.step = step = state.global_step
         last = step >= state.max_steps
         control.should_log = control.should_log or last
-        stop, save = self._asked.stop and not last, self._asked.save
+        # after the last step the result itself is saved; a checkpoint of it could only be resumed too far
+        stop, save = self._asked.stop and not last, self._asked.save and not last
         if stop:
             control.should_training_stop = True
         due = last or _due(step, self._spec.evaluate.every)

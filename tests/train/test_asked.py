@@ -59,6 +59,14 @@ def test_save_makes_a_checkpoint_and_goes_on(make_run: Make, when) -> None:
     assert status(run).state == "finished"
 
 
+def test_the_last_step_is_saved_as_the_result_alone(make_run: Make) -> None:
+    run = make_run("last", steps=1)
+    run.save_file.touch()
+    assert worker.work(run) == 0
+    assert [one.reason for one in told_of(run, Checkpoint)] == ["end"]
+    assert not run.checkpoint_list() and not run.save_file.exists()
+
+
 def test_sigterm_saves_and_ends(make_run: Make, when) -> None:
     run = make_run("signalled", **LONG)
     when(run, third_step, lambda: os.kill(os.getpid(), signal.SIGTERM))
