@@ -24,6 +24,9 @@ SHOWN = {"full": "full", "lora": "LoRA", "qlora": "QLoRA"}
 SUGGESTED = ("Qwen/Qwen3-0.6B", "Qwen/Qwen3-1.7B", "Qwen/Qwen3-4B", "Qwen/Qwen3-8B")
 """Open licence, not gated, one family: what to take unless there is a reason, the smallest first."""
 
+HERE, BARE = "on this machine", "no weights in it"
+"""Notes of an offer: downloaded before; a folder that can be planned with and not trained."""
+
 NAME, SIZE, BADGES, KIND = 33, 8, 16, 5
 """Widths of the columns of the list, in cells."""
 
@@ -46,6 +49,11 @@ class Offer:
     gated: bool = False
     context: int | None = None
     note: str = ""
+
+    @property
+    def here(self) -> bool:
+        """Whether it need not be downloaded."""
+        return self.note == HERE or (self.model.startswith("/") and self.note != BARE)
 
     @property
     def fits(self) -> frozenset[str] | None:
@@ -78,7 +86,7 @@ def catalogue_offers(card: Card) -> list[Offer]:
                 entry.licence or "",
                 bool(entry.gated),
                 entry.context,
-                "on this machine" if cached_folder(entry.id) else "",
+                HERE if cached_folder(entry.id) else "",
             )
         )
     return offers
@@ -122,7 +130,7 @@ def folder_offer(folder: str, group: str, card: Card, shown: str = "") -> Offer 
         shape = read_folder(path, folder)
     except UserError:
         return None
-    note = "" if shape.has_weights else "no weights in it"
+    note = "" if shape.has_weights else BARE
     shown = "the demo's own model" if group == "the demo" else shown or folder
     return Offer(
         folder,
@@ -155,24 +163,27 @@ def demo_model() -> str:
     return str(Path(core.demo.__file__).parent / "model")
 
 
-def recommended(offers: Sequence[Offer], card: Card, aim: str | None) -> tuple[str, str]:
-    """The model taken when nobody chooses, and why, in a line."""
+def recommended(offers: Sequence[Offer], card: Card, aim: str | None, *, hub: bool = True) -> tuple[str, str]:
+    """The model taken when nobody chooses, and why, in a line. `hub`: whether one can be downloaded."""
     by_name = {offer.model: offer for offer in offers}
     demo = demo_model()
     if card.kind == "cpu" and demo in by_name:
         return demo, "no GPU here: the demo's small model learns in minutes on this CPU, others take hours"
-    fitting = [name for name in SUGGESTED if "lora" in (by_name[name].fits or ()) and name in by_name]
+    if not hub:
+        here = [offer for offer in offers if offer.here and "lora" in (offer.fits or ())]
+        largest = max(here, key=lambda offer: offer.parameters or 0, default=None)
+        why = "the Hub cannot be reached: the largest model on this machine that LoRA fits"
+        return (largest.model if largest else demo), why
+    fitting = [name for name in SUGGESTED if name in by_name and "lora" in (by_name[name].fits or ())]
     if not fitting:
         return (
             demo if demo in by_name else SUGGESTED[0]
-        ), "the smallest there is: little memory is free here"
-    name = fitting[-1]
-    base = f"{name}-Base"
+        ), "little memory is free here, and it is the smallest"
+    if aim == "try":
+        return fitting[0], "small, so that the whole way is seen in minutes; open licence, no login needed"
+    name, base = fitting[-1], f"{fitting[-1]}-Base"
     if aim == "chat" and base in by_name:
-        return (
-            base,
-            "the largest of its family that LoRA fits here, up to 8 B; a base model, as the aim asks",
-        )
+        return base, "the largest of its family that LoRA fits here, up to 8 B; a base model, as the aim asks"
     return name, "the largest of its family that LoRA fits here, up to 8 B; open licence, no login needed"
 
 

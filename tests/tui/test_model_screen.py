@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from textual.widgets import Input, OptionList, Static
@@ -9,6 +10,7 @@ from textual.widgets import Input, OptionList, Static
 from core.errors import UserError
 from core.machine import look
 from core.machine.gpus import Gpu
+from core.models import hub
 from core.plan.advise import room
 from tests.tui.steps import until
 from tui.model_list import Offer, card_of, catalogue_offers, demo_model, matches, recommended
@@ -51,6 +53,7 @@ def at_model(app, tmp_path, monkeypatch):
         raise UserError("the Hub cannot be searched", "no network")
 
     monkeypatch.setattr(model_screen, "run_job_async", no_hub)
+    monkeypatch.setattr(hub, "read_remote", lambda model, revision=None: None)  # the Hub has it
     app.journey.machine = machine(24)
     return app
 
@@ -173,8 +176,6 @@ async def test_a_folder_that_is_no_model_is_refused_in_one_line(at_model, tmp_pa
 
 
 async def test_a_gated_model_is_asked_for_at_the_hub_and_its_refusal_shown(at_model, monkeypatch):
-    from core.models import hub
-
     def refuse(model, revision=None):
         raise UserError(f"{model} is gated", "your account has not accepted its licence", "accept it")
 
@@ -190,11 +191,11 @@ async def test_a_gated_model_is_asked_for_at_the_hub_and_its_refusal_shown(at_mo
 async def test_the_hub_is_searched_and_its_silence_is_not_mentioned(at_model, monkeypatch):
     asked = []
 
-    async def hub(module, request, on_progress=None):
+    async def found(module, request, on_progress=None):
         asked.append(request)
         return {"models": [{"id": "some/zebra-1b", "downloads": 5, "gated": False}]}
 
-    monkeypatch.setattr(model_screen, "run_job_async", hub)
+    monkeypatch.setattr(model_screen, "run_job_async", found)
     monkeypatch.setattr(model_screen, "SEARCH_AFTER", 0.01)
     async with at_model.run_test(size=(80, 24)) as pilot:
         at_model.goto("model")
@@ -240,3 +241,28 @@ def test_the_search_job_answers_with_names_or_a_refusal(monkeypatch):
     monkeypatch.setattr(Api, "list_models", lambda self, **asked: 1 / 0)
     with pytest.raises(UserError, match="cannot be searched"):
         answer({"text": "qwen"}, lambda *_: None)
+
+
+def test_just_trying_takes_a_small_one():
+    box = card_of(machine(80))
+    offers = catalogue_offers(box)
+    small, large = (recommended(offers, box, aim)[0] for aim in ("try", "manner"))
+    by_name = {offer.model: offer.parameters for offer in offers}
+    assert by_name[small] < by_name[large]
+
+
+async def test_without_a_network_one_that_is_here_is_marked_instead(at_model, monkeypatch, tmp_path):
+    def silent(model, revision=None):
+        raise UserError(f"{model} cannot be fetched", "no network: the Hub does not answer", "give a folder")
+
+    monkeypatch.setattr(hub, "read_remote", silent)
+    async with at_model.run_test(size=(80, 24)) as pilot:
+        at_model.goto("model")
+        await until(pilot, lambda: listed(at_model))
+        await pilot.press("enter")
+        await until(pilot, lambda: at_model.screen.marked.here)
+        assert "no network" in said(at_model) and "cannot be reached" in about(at_model)
+        assert at_model.screen.step == "model"
+        await pilot.press("enter")
+        await until(pilot, lambda: at_model.screen.step == "data")
+        assert Path(at_model.journey.get("model")).is_dir()

@@ -20,6 +20,7 @@ from core.errors import UserError
 from core.job import run_job_async
 from tui import find_out
 from tui.model_list import (
+    BARE,
     Offer,
     card_of,
     catalogue_offers,
@@ -130,9 +131,20 @@ class ModelScreen(StepScreen):
             return list({offer.model: offer for offer in reversed(every)}.values())[::-1]
 
         self._offers = await asyncio.to_thread(offers)
-        self._star, self._why = recommended(self._offers, card, aim)
+        self._star, self._why = recommended(self._offers, card, aim, hub=not machine.hub.offline)
         bar.quiet()
         self.fill(self.journey.get("model") or self._star)
+
+    def _without_hub(self) -> None:
+        """Nothing can be downloaded: another one is recommended, and marked."""
+        assert self.journey.machine is not None
+        self._hub_answers = False
+        card = card_of(self.journey.machine, self.journey.get("gpus", "auto"))
+        self._star, self._why = recommended(self._offers, card, self.journey.get("aim"), hub=False)
+        with self.prevent(Input.Changed):  # what was refused stays in its line
+            self.query_one("#search", SourceField).value = ""
+        self.fill(self._star)
+        self.note("the mark is now on one that is here", "info")
 
     # -- the list
 
@@ -251,10 +263,10 @@ class ModelScreen(StepScreen):
         self.journey.set("model", model)
         try:
             shape = await find_out.shape(self.journey)
-            if offer.gated and not offer.note:
+            if offer.shape is not None and not offer.here and offer.note != BARE:
                 from core.models.hub import read_remote
 
-                # the catalogue knows its shape, but only the Hub knows whether this user may have it
+                # the catalogue knows its shape, but only the Hub whether it can be had, and by this user
                 await asyncio.to_thread(read_remote, model, self.journey.get("revision"))
             if not shape.has_tokenizer:
                 raise UserError(
@@ -264,7 +276,10 @@ class ModelScreen(StepScreen):
                 )
         except UserError as error:
             bar.say(f"✗ {error.line()}", "stop")
-            self.query_one("#about Static", Static).update(refusal(error))
+            if "no network" in error.why:
+                self._without_hub()
+            else:
+                self.query_one("#about Static", Static).update(refusal(error))
             return
         bar.quiet()
         self.refresh_frame()
