@@ -52,7 +52,8 @@ def copied(name: str, where: Path, share: float = 1.0) -> RunFolder:
     run = RunFolder(where / name)
     run.path.mkdir(parents=True)
     shutil.copy(RECORDED / name / "run.yaml", run.spec_file)
-    shutil.copy(RECORDED / name / "worker.log", run.log)
+    logged = (RECORDED / name / "worker.log").read_text().splitlines(keepends=True)
+    run.log.write_text("".join(logged[: int(len(logged) * share)]))
     records = [
         r for line in (RECORDED / name / "events.jsonl").read_bytes().splitlines() if (r := decode(line))
     ]

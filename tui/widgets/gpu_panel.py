@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice, zip_longest
 from typing import Any
 
-from tui import numbers
+from core import numbers
 from tui.widgets.picture import Line
 
 MISSING = "–"

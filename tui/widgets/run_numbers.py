@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from core import numbers
 from core.runs.history import History
-from tui import numbers
 from tui.widgets.gpu_panel import SPARKS, clip
 from tui.widgets.picture import Line
 

@@ -36,7 +36,7 @@ class Answer(Static):
         if self.text == self._drawn:
             return False
         self._drawn = self.text
-        self.update(Content(self.text))
+        self.update(Content(self.text.lstrip()))
         return True
 
     def finish(self, done: Done, notes: list[str], most: int) -> None:
@@ -78,23 +78,34 @@ class TalkColumn(VerticalScroll):
         self.messages: list[dict[str, str]] = []
         """user and assistant turns; the system prompt is put before them when asking."""
         self._answer: Answer | None = None
+        self._following = True
 
     async def ask(self, question: str) -> Answer:
         """Shows a question, and where its answer will come."""
         self.messages.append({"role": "user", "content": question})
-        self._answer = Answer()
+        self._answer, self._following = Answer(), True
         await self.mount(Static(question, classes="question", markup=False), self._answer)
         self._to_end()
         return self._answer
 
     def flush(self) -> None:
         """Draws what came of the answer, and stays at the end unless one scrolled up to read."""
-        at_end = self.scroll_y >= self.max_scroll_y - 1
-        if self._answer is not None and self._answer.flush() and at_end:
+        if self._answer is not None and self._answer.flush():
             self._to_end()
 
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        if new_value >= self.max_scroll_y - 1:
+            self._following = True
+        elif new_value < old_value:
+            self._following = False
+
     def _to_end(self) -> None:
-        self.call_after_refresh(self.scroll_end, animate=False)
+        self.call_after_refresh(self._follow)
+
+    def _follow(self) -> None:
+        if self._following:
+            self.scroll_end(animate=False)
 
     def finish(self, done: Done, notes: list[str], most: int) -> None:
         """The answer is whole."""
