@@ -166,7 +166,7 @@ async def wizard(name: str, home: Path, steps: list[str]) -> None:
         journey.set("data.source", spec.data.source)
         journey.done.update(WIZARD[: WIZARD.index(step)])
         journey.machine, journey.shape = machine, shape
-        journey.report = json.loads((RECORDED / name / "report.json").read_text())
+        journey.report = json.loads((RECORDED / name / "data-report.json").read_text())
 
         async def show(pilot: Pilot[None], step: str = step) -> None:
             pilot.app.goto(step)  # type: ignore[attr-defined]
@@ -176,10 +176,12 @@ async def wizard(name: str, home: Path, steps: list[str]) -> None:
 
 
 async def make(wanted: list[str]) -> None:
-    names = sorted(path.name for path in RECORDED.iterdir() if (path / "events.jsonl").is_file())
+    names = sorted(path.parent.name for path in RECORDED.glob("*/events.jsonl"))
+    if not names:
+        raise SystemExit("no run is recorded in tests/recorded: record one with screenshots/record.py")
     # a GPU run where one was recorded: it shows the most
     names.sort(key=lambda name: '"utilisation"' not in (RECORDED / name / "events.jsonl").read_text())
-    described = next((name for name in names if (RECORDED / name / "report.json").is_file()), None)
+    described = next((name for name in names if (RECORDED / name / "data-report.json").is_file()), None)
     talked = next((name for name in names if (RECORDED / name / "chat.json").is_file()), None)
 
     def asked(shot: str) -> bool:

@@ -3,7 +3,7 @@
     python screenshots/record.py RUN_FOLDER NAME [--report] [--ask QUESTION …] [--strip PREFIX …]
 
 Writes tests/recorded/NAME: run.yaml, events.jsonl, worker.log, machine.json, shape.json; with --report the
-data report, which holds rows, so only of data that is ours; with --ask chat.json. Call it on the machine that
+data report (data-report.json), which holds rows, so only of data that is ours; with --ask chat.json. Call it on the machine that
 trained, with its model and data in place. PREFIXes (folders of that machine) are taken out of every text.
 """
 
@@ -47,7 +47,7 @@ def main() -> None:
         "shape.json": as_json(asdict(read_shape(spec.model, spec.revision))),
     }
     if given.report:
-        texts["report.json"] = as_json(run_job("core.data.inspect", inspect_request(spec)))
+        texts["data-report.json"] = as_json(run_job("core.data.inspect", inspect_request(spec)))
     if given.ask:
         texts["chat.json"] = as_json(asyncio.run(chat(run.path, given.ask)))
     out.mkdir(parents=True, exist_ok=True)
