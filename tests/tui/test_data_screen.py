@@ -9,7 +9,7 @@ from core.errors import UserError
 from tests.tui.steps import InspectJob, report, until
 from tui import find_out
 from tui.app import FinetuiApp
-from tui.screens.data import demo_data
+from tui.data_list import demo_data
 from tui.widgets.mapping import ColumnMapping
 from tui.widgets.progress_line import ProgressLine
 

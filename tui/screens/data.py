@@ -10,33 +10,23 @@ from typing import Any, ClassVar
 from textual import on, work
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.content import Content
 from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import DataTable, Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
 from core.errors import UserError
-from core.numbers import gib
 from tui import find_out
-from tui.recent import recent
+from tui.data_list import Offer, lines, offers
 from tui.widgets.field import Field, number
 from tui.widgets.mapping import ColumnMapping
 from tui.widgets.progress_line import ProgressLine, refusal
 from tui.widgets.report_view import cell, columns_line, finding_lines, length_lines, summary, worst
 from tui.widgets.source_field import SourceField
-from tui.widgets.sources import Found, completions, found_in
 from tui.widgets.step_frame import StepScreen
 
 SETTLED = 0.6
 """Seconds without a change after which the data is read again."""
-
-
-def demo_data() -> str:
-    """The small set that ships with finetui."""
-    import core.demo
-
-    return str(Path(core.demo.__file__).parent / "taught.jsonl")
 
 
 class DataScreen(StepScreen):
@@ -129,7 +119,7 @@ class DataScreen(StepScreen):
         return Field(key, label, term=term, value=value, auto=auto, hint=hint, values=values)
 
     def on_mount(self) -> None:
-        self._near: dict[str, str | Found] = {}
+        self._near: dict[str, Offer] = {}
         self._error: UserError | None = None
         self._later: Timer | None = None
         if self._source():
@@ -161,33 +151,11 @@ class DataScreen(StepScreen):
 
     @work(exclusive=True, group="near")
     async def list_near(self, text: str) -> None:
-        """Offers files here, what was used before, and the demo; or completions of what is typed."""
-        here = Path.cwd()
-        offers: list[tuple[str, Content, str | Found]] = []
-        if text:
-            offers.append(("typed", Content.assemble(("use ", "$foreground 60%"), text), text))
-            found = await asyncio.to_thread(completions, text, here)
-        else:
-            found = await asyncio.to_thread(found_in, here)
-        wide = min(max([len(place.shown) for place in found], default=0), 56)
-        for place in found:
-            note = "folder" if place.folder else gib(place.size) if place.size else "empty"
-            offers.append((str(place.path), _offer(place.shown, note, wide), place))
-        if not text:
-            for source in await asyncio.to_thread(recent, self.app.runs_dir, "data"):
-                offers.append((source, _offer(source, "used before", wide), source))
-            offers.append(
-                (
-                    demo_data(),
-                    _offer("the demo's questions and answers", "ships with finetui", wide),
-                    demo_data(),
-                )
-            )
+        """Offers what lies near, or how the typed path could go on."""
+        found = await asyncio.to_thread(offers, text, Path.cwd(), self.app.runs_dir)
         near = self.query_one("#near", OptionList)
-        self._near = {key: what for key, _, what in offers}
-        near.set_options(
-            [Option(line, id=key) for key, line in {key: line for key, line, _ in offers}.items()]
-        )
+        self._near = {offer.key: offer for offer in found}
+        near.set_options(Option(line, id=offer.key) for offer, line in zip(found, lines(found), strict=True))
         near.highlighted = 0
 
     @on(Input.Submitted, "#source")
@@ -198,7 +166,7 @@ class DataScreen(StepScreen):
             return
         highlighted = self.query_one("#near", OptionList).highlighted_option
         if self._listing and highlighted is not None and highlighted.id in self._near:
-            self._take(self._near[highlighted.id])
+            self._pick(self._near[highlighted.id])
         elif text:
             self._take(text)
 
@@ -212,16 +180,20 @@ class DataScreen(StepScreen):
 
     @on(OptionList.OptionSelected, "#near")
     def _picked(self, event: OptionList.OptionSelected) -> None:
-        self._take(self._near[str(event.option.id)])
+        self._pick(self._near[str(event.option.id)])
 
-    def _take(self, what: str | Found) -> None:
-        field = self.query_one("#source", SourceField)
-        if isinstance(what, Found) and what.folder:
-            field.value = what.shown
-            field.cursor_position = len(what.shown)
+    def _pick(self, offer: Offer) -> None:
+        """A folder is gone into; anything else is the source."""
+        if offer.folder:
+            field = self.query_one("#source", SourceField)
+            field.value = offer.source
+            field.cursor_position = len(offer.source)
             field.focus()
-            return
-        source = str(what.path) if isinstance(what, Found) else what
+        else:
+            self._take(offer.source)
+
+    def _take(self, source: str) -> None:
+        field = self.query_one("#source", SourceField)
         path = Path(source).expanduser()
         if path.exists():
             source = str(path.absolute())  # the worker runs elsewhere
@@ -348,7 +320,3 @@ class DataScreen(StepScreen):
             return "the data is still being read"
         stop = worst(self.journey.report.get("findings") or ())
         return f"press m to name the columns: {stop}" if stop and self.journey.report.get("columns") else stop
-
-
-def _offer(name: str, note: str, wide: int) -> Content:
-    return Content.assemble(name.ljust(wide), (f"   {note}", "$foreground 60%"))
