@@ -187,7 +187,7 @@ def attached(home: Path, seconds: float, model: Path, data: Path) -> list[Result
     run = create(home / "runs", "trained")
     spec = parse_spec({
         "model": str(model), "data": {"source": str(data), "eval": 0}, "method": "lora", "template": "chatml",
-        "length": 256, "batch": 4, "accumulate": 1, "steps": 1_000_000, "learning_rate": 1e-4,
+        "length": 64, "batch": 1, "accumulate": 1, "steps": 1_000_000, "learning_rate": 1e-4,
         "optimizer": "adamw",
         "recompute": 0, "precision": "fp32", "save": {"every": 1_000_000},
         "evaluate": {"every": 1_000_000},
@@ -222,6 +222,8 @@ def attached(home: Path, seconds: float, model: Path, data: Path) -> list[Result
     finally:
         worker.terminate()
         worker.wait(60)
+    if not times[True] or not times[False]:
+        raise SystemExit("too few steps in too short a time: give more --seconds")
     mean = {on: statistics.fmean(trimmed(values)) for on, values in times.items()}
     loss = (mean[True] / mean[False] - 1) * 100
     how = (

@@ -2,9 +2,9 @@
 
     python screenshots/record.py RUN_FOLDER NAME [--report] [--ask QUESTION …] [--strip PREFIX …]
 
-Writes tests/recorded/NAME: run.yaml, events.jsonl, worker.log, machine.json, shape.json; with --report the
-data report (data-report.json), which holds rows, so only of data that is ours; with --ask chat.json. Call it on the machine that
-trained, with its model and data in place. PREFIXes (folders of that machine) are taken out of every text.
+Writes tests/recorded/NAME: run.yaml, events.jsonl, worker.log, machine.json, shape.json; with --report
+data-report.json, which holds rows, so only of data that is ours; with --ask chat.json. Call it on the machine
+that trained, with its model and data in place. PREFIXes (folders of that machine) are taken out of every text.
 """
 
 from __future__ import annotations
