@@ -27,7 +27,7 @@ SUGGESTED = ("Qwen/Qwen3-0.6B", "Qwen/Qwen3-1.7B", "Qwen/Qwen3-4B", "Qwen/Qwen3-
 HERE, BARE = "on this machine", "no weights in it"
 """Notes of an offer: downloaded before; a folder that can be planned with and not trained."""
 
-NAME, SIZE, BADGES, KIND = 33, 8, 16, 5
+NAME, SIZE, BADGES, KIND = 33, 8, 17, 5
 """Widths of the columns of the list, in cells."""
 
 

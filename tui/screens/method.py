@@ -62,7 +62,7 @@ DIALS: tuple[tuple[str, str, str, str, str], ...] = (
 )
 """Key, label, glossary term, values for the up and down keys, and what it costs in a line."""
 
-AT_REST = "d: dials · up and down on a dial go through sensible values · empty leaves it to the plan"
+AT_REST = "d: dials · up and down turn a dial · an empty one is left to the plan"
 LORA_ONLY = ("lora.rank", "lora.alpha")
 EXCLUDES = {"epochs": "steps", "steps": "epochs"}
 

@@ -192,7 +192,12 @@ class ModelScreen(StepScreen):
             return
         text = about(offer, machine, self.has_class("-narrow"))
         if offer.model == self._star:
-            text = Content.assemble(("★ recommended: ", "bold $text-warning"), (self._why, ""), "\n", text)
+            text = Content.assemble(
+                ("★ recommended: ", "bold $text-warning"),
+                self._why,
+                "\n" if self.has_class("-narrow") else "\n\n",
+                text,
+            )
         self.query_one("#about Static", Static).update(text)
         self.query_one("#about").scroll_home(animate=False)
 

@@ -48,7 +48,7 @@ def _fits(offer: Offer) -> list[Content]:
                 (f"{gib(need)}", "$text-success" if fits else "$text-error"),
             )
         )
-    head = Content.styled(f"needs at least (of {gib(offer.room)} free): ", "$foreground 60%")
+    head = Content.styled(f"needs at least (of {gib(offer.room)}): ", "$foreground 60%")
     return [Content.assemble(head, Content(" · ").join(lines))]
 
 
