@@ -4,7 +4,7 @@
 
 Writes tests/recorded/NAME: run.yaml, events.jsonl, worker.log, machine.json, shape.json; with --report
 data-report.json, which holds rows, so only of data that is ours; with --ask chat.json. Call it on the machine
-that trained, with its model and data in place. PREFIXes (folders of that machine) are taken out of every text.
+that trained, with its model and data in place. PREFIXes (folders of that machine) are taken out of the texts.
 """
 
 from __future__ import annotations

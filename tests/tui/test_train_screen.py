@@ -11,6 +11,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import RichLog, Static
 
+from core.glossary import term
 from core.runs.events import (
     Checkpoint,
     End,
@@ -31,6 +32,7 @@ from core.runs.lock import write_facts
 from core.spec import dump_spec, parse_spec
 from tui.app import FinetuiApp
 from tui.screens.train import TrainScreen
+from tui.widgets.help import term_of
 from tui.widgets.picture import Picture
 
 GIB = 2**30
@@ -270,6 +272,25 @@ async def test_leaving_says_that_it_goes_on_and_how_to_come_back(
         await pilot.press("q")
     assert not app.is_running
     assert not run.stop_file.exists()
+
+
+async def test_every_panel_is_reached_by_tab_and_explained(
+    app: FinetuiApp, run: RunFolder, log: EventLog
+) -> None:
+    log.write(step(1))
+    log.write(Finding("warn", "hot", "GPU 0 is hot"))
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot, run)
+        reached = set()
+        for _ in range(7):
+            await pilot.press("tab")
+            assert screen.focused is not None
+            reached.add(screen.focused.id)
+            assert term(term_of(screen.focused, "")) is not None, screen.focused.id
+        assert reached == {"chart", "numbers", "gpus", "now", "findings", "answers", "log"}
+        screen.query_one("#chart").focus()
+        await pilot.press("question_mark")
+        await until(pilot, lambda: "How surprised the model" in text(pilot), "the explanation")
 
 
 async def test_a_resumed_worker_takes_the_steps_back(app: FinetuiApp, run: RunFolder, log: EventLog) -> None:

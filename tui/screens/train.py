@@ -19,8 +19,9 @@ from textual.widget import Widget
 from textual.widgets import RichLog, Static
 
 from tui.run_watch import LogTail, RunWatch
-from tui.widgets import chart, gpu_panel, host_panel, run_numbers, run_text
+from tui.widgets import chart, run_numbers, run_text
 from tui.widgets.ask import Ask
+from tui.widgets.machine_panel import MachinePanel
 from tui.widgets.picture import Picture
 from tui.widgets.step_frame import StepScreen
 
@@ -31,8 +32,20 @@ POLL_SECONDS = 0.5
 PAINT_SECONDS = 0.5
 PAINT_SECONDS_SSH = 1.0
 """A link that is slow or stalls must not be sent more pictures than it can carry."""
+SAMPLES_DRAWN = 400
+"""Ten minutes of them, and some more."""
 PAINT_SHARE = 0.02
 """Of the time, spent at most on drawing: a run of a hundred thousand steps is drawn less often."""
+
+TERMS = {
+    "chart": "loss",
+    "numbers": "gradient norm",
+    "gpus": "utilisation",
+    "now": "overfitting",
+    "findings": "findings",
+    "answers": "train",
+    "log": "worker",
+}
 
 
 class TrainScreen(StepScreen):
@@ -61,6 +74,7 @@ class TrainScreen(StepScreen):
     }
     TrainScreen .panel:focus { border: round $border; }
     TrainScreen #chart { height: 1fr; }
+    TrainScreen #numbers:focus { background: $surface; }
     TrainScreen #gpus { height: 9; }
     TrainScreen #now { height: auto; min-height: 4; max-height: 10; }
     TrainScreen #findings { height: auto; max-height: 12; display: none; }
@@ -104,7 +118,7 @@ class TrainScreen(StepScreen):
                 yield Picture(id="chart", classes="panel")
                 yield Picture(id="numbers")
             with Vertical(id="right"):
-                yield Picture(id="gpus", classes="panel")
+                yield MachinePanel(id="gpus", classes="panel")
                 yield Static(id="now", classes="panel")
                 yield Static(id="findings", classes="panel")
                 with VerticalScroll(id="answers", classes="panel"):
@@ -112,6 +126,10 @@ class TrainScreen(StepScreen):
         yield RichLog(id="log", classes="panel", max_lines=2000, wrap=False, auto_scroll=True)
 
     def on_mount(self) -> None:
+        for name, term in TERMS.items():  # what `?` explains when it is focused
+            panel = self.query_one(f"#{name}")
+            panel.can_focus = True
+            panel.term = term  # type: ignore[attr-defined]
         titles = {
             "chart": "loss",
             "now": "now",
@@ -129,7 +147,6 @@ class TrainScreen(StepScreen):
             ("⠶ ", "bold $warning"),
             "held out",
         )
-        self.query_one("#log", RichLog).can_focus = True
         self.begin()
 
     @work(thread=True, group="first", exit_on_error=False)
@@ -195,25 +212,10 @@ class TrainScreen(StepScreen):
             self.query_one("#chart", Picture).show(partial(chart.draw, series))
 
     def paint_machine(self) -> None:
-        samples = list(self.known.history.gpu)[-400:]
-        if not self._new("machine", samples[-1][0] if samples else None):
-            return
-        panel, gpus = self.query_one("#gpus", Picture), samples[-1][1].gpus if samples else []
-        if gpus:
-            panel.border_title = gpu_panel.title(gpus[0]) if len(gpus) == 1 else f"{len(gpus)} GPUs"
-            panel.show(partial(gpu_panel.draw, [(when, look.gpus) for when, look in samples]))
-        else:
-            panel.border_title = "CPU and memory: there is no GPU" if samples else "machine"
-            panel.show(partial(host_panel.draw, [(when, look.host) for when, look in samples]))
-        # all it has to say where there is room, three rows or one a GPU where not
-        low = self.has_class("-narrow") and self.has_class("-short")
-        if len(gpus) > 1:
-            rows = gpu_panel.rows_for(len(gpus), 6 if low else self.size.height // 2 - 2)
-        elif gpus:
-            rows = 3 if low else 5 + min(len(gpus[0].get("processes") or [0]), 3)
-        else:
-            rows = 2 if low else 4
-        panel.styles.height = rows + 2
+        samples = list(self.known.history.gpu)[-SAMPLES_DRAWN:]
+        if self._new("machine", samples[-1][0] if samples else None):
+            low = self.has_class("-narrow") and self.has_class("-short")
+            self.query_one(MachinePanel).look(samples, low=low, room=self.size.height // 2 - 2)
 
     def paint_now(self) -> None:
         said = self.known.words(self.clock())
