@@ -1,8 +1,9 @@
-"""One run followed by a screen: its history, its state and its log, read by plain polling."""
+"""One run followed by a screen: history, state and log by plain polling, and what comes of asking it."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from core.errors import UserError
@@ -84,3 +85,12 @@ class LogTail:
             lines = lines[1:]
         # a progress bar writes over itself with \r: its last state is what a terminal would show
         return [line.rstrip(b"\r").rpartition(b"\r")[2].decode(errors="replace") for line in lines]
+
+
+def asked(what: Callable[[], None], then: str) -> tuple[str, bool]:
+    """What to tell after asking for something: `then`, or why not; and whether it went well."""
+    try:
+        what()
+    except UserError as error:
+        return error.line(), False
+    return then, True

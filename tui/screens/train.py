@@ -18,7 +18,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import RichLog, Static
 
-from tui.run_watch import LogTail, RunWatch
+from tui.run_watch import LogTail, RunWatch, asked
 from tui.widgets import chart, run_numbers, run_text
 from tui.widgets.ask import Ask
 from tui.widgets.machine_panel import MachinePanel
@@ -68,10 +68,8 @@ class TrainScreen(StepScreen):
     TrainScreen #top { height: 1fr; }
     TrainScreen #left { width: 1fr; }
     TrainScreen #right { width: 47; }
-    TrainScreen .panel {
-        border: round $border-blurred; border-title-color: $text-muted; border-subtitle-color: $text-muted;
-        padding: 0 1;
-    }
+    TrainScreen .panel { border: round $border-blurred; padding: 0 1; }
+    TrainScreen .panel { border-title-color: $text-muted; border-subtitle-color: $text-muted; }
     TrainScreen .panel:focus { border: round $border; }
     TrainScreen #chart { height: 1fr; }
     TrainScreen #numbers:focus { background: $surface; }
@@ -345,19 +343,4 @@ class TrainScreen(StepScreen):
         super().action_back()
 
     def farewell(self) -> str:
-        name, state = self.run.name, self.known.status.state
-        if self.known.status.live:
-            at = f" (step {self.known.history.step:,})" if self.known.history.steps else ""
-            return f"{name} goes on without the screen{at}. Come back with: finetui attach {name}"
-        return f"{name} is {state}. See it again with: finetui attach {name}"
-
-
-def asked(what: Callable[[], None], then: str) -> tuple[str, bool]:
-    """What to tell after asking for something: `then`, or why not; and whether it went well."""
-    from core.errors import UserError
-
-    try:
-        what()
-    except UserError as error:
-        return error.line(), False
-    return then, True
+        return run_text.farewell(self.run.name, self.known.status, self.known.history.step)

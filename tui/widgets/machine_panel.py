@@ -18,7 +18,7 @@ class MachinePanel(Picture):
     """As high as what it has to say, where there is room."""
 
     def look(self, samples: Sequence[tuple[float, Gpu]], *, low: bool, room: int) -> None:
-        """Draws (seconds, sample) in order of time, in at most `room` rows, or few where the screen is `low`."""
+        """Draws (seconds, sample) in order of time, in at most `room` rows, or few on a `low` screen."""
         gpus = samples[-1][1].gpus if samples else []
         if gpus:
             self.border_title = gpu_panel.title(gpus[0]) if len(gpus) == 1 else f"{len(gpus)} GPUs"

@@ -8,7 +8,7 @@ from textual.content import Content
 
 from core.runs.events import Finding, Sample
 from core.runs.history import History
-from core.runs.state import State
+from core.runs.state import State, Status
 from core.runs.words import Words
 
 SOFT = "$foreground 60%"
@@ -32,6 +32,14 @@ def standing(state: State, history: History) -> Content:
     word = "training" if state == "running" else state
     steps = f"   step {history.step:,} / {history.steps_total:,}" if history.steps_total else ""
     return Content.assemble((f"{mark} {word}", f"bold {colour}"), steps)
+
+
+def farewell(name: str, status: Status, step: int) -> str:
+    """What is said when one leaves: how it stands, and how to come back."""
+    if status.live:
+        at = f" (step {step:,})" if step else ""
+        return f"{name} goes on without the screen{at}. Come back with: finetui attach {name}"
+    return f"{name} is {status.state}. See it again with: finetui attach {name}"
 
 
 def happening(said: Words) -> Content:
