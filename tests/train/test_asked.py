@@ -87,7 +87,7 @@ def test_stop_before_the_first_step_saves_nothing(make_run: Make) -> None:
 
 
 def test_a_killed_worker_is_resumed_as_if_it_had_lived(make_run: Make) -> None:
-    settings = {"steps": 80, "save": {"every": 4}, "evaluate": {"every": 1000}, "lora": {"dropout": 0.1}}
+    settings = {"steps": 48, "save": {"every": 4}, "evaluate": {"every": 1000}, "lora": {"dropout": 0.1}}
     whole, killed = make_run("whole", **settings), make_run("killed", **settings)
     with killed.log.open("ab") as log:
         process = subprocess.Popen(
@@ -96,7 +96,7 @@ def test_a_killed_worker_is_resumed_as_if_it_had_lived(make_run: Make) -> None:
             stdout=log,
             stderr=log,
             cwd=killed.path,
-            env=environment(),
+            env=environment() | {"OMP_NUM_THREADS": "1"},
             start_new_session=True,
         )
     assert worker.work(whole) == 0
