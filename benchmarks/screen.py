@@ -34,6 +34,7 @@ import psutil
 from core.runs.events import EventLog, Follow, Gpu, Stage, Start, Step, encode
 from core.runs.folder import RunFolder, create
 from core.runs.history import History
+from core.runs.history import replay as replayed
 from core.runs.lock import write_facts
 from core.spec import dump_spec, parse_spec
 
@@ -172,13 +173,12 @@ def replay(home: Path) -> list[Result]:
     """100,000 events read and folded, as an attaching screen does."""
     run = written_run(home, "long", steps=66_000)
     took = []
-    for _ in range(3):
-        begun = time.perf_counter()
-        history = History()
-        history.fold(Follow(run.events_file).poll())
-        took.append(time.perf_counter() - begun)
+    for _ in range(5):
+        begun = time.process_time()
+        history = replayed(run)
+        took.append(time.process_time() - begun)
     size = run.events_file.stat().st_size / 2**20
-    how = f"best of 3; {history.folded:,} events, {size:.0f} MiB, {history.step:,} steps"
+    how = f"CPU time, best of 5; {history.folded:,} events, {size:.0f} MiB, {history.step:,} steps"
     return [Result("replay of 100,000 events", min(took) / history.folded * 100_000, "s", 1.0, how)]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from core.errors import UserError
 from core.runs.events import Follow
 from core.runs.folder import RunFolder
-from core.runs.history import History
+from core.runs.history import History, catch_up
 from core.runs.state import Status, last_words, status
 from core.runs.words import Words, words
 
@@ -40,14 +40,13 @@ class RunWatch:
 
     def poll(self) -> bool:
         """Takes in what is new. True when something changed."""
-        records = self._follow.poll()
         end = self.history.end
-        self.history.fold(records)
+        fresh = catch_up(self.history, self._follow)
         before, now = self.status, time.monotonic()
         if self.history.end is not end or now - self._looked >= STATUS_SECONDS:
             self._looked = now
             self.status = status(self.run, self.history)
-        return bool(records) or self.status != before
+        return bool(fresh) or self.status != before
 
     @property
     def damaged_lines(self) -> int:

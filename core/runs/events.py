@@ -10,6 +10,7 @@ import math
 import os
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -251,17 +252,19 @@ class Follow:
         return bool(self._tail)
 
     def poll(self) -> list[Record]:
-        records: list[Record] = []
+        return [record for piece in self.pieces() for record in piece]
+
+    def pieces(self) -> Iterator[list[Record]]:
+        """What is new, a piece of the file at a time."""
         try:
             with self.path.open("rb") as file:
                 file.seek(self._offset)
                 while fresh := file.read(CHUNK):
                     self._offset += len(fresh)
                     *lines, self._tail = (self._tail + fresh).split(b"\n")
-                    records += self._take([line for line in lines if line])
+                    yield self._take([line for line in lines if line])
         except FileNotFoundError:
             pass
-        return records
 
     def _take(self, lines: list[bytes]) -> list[Record]:
         found = [record for record in decode_all(lines) if record is not None]

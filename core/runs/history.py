@@ -1,5 +1,6 @@
 """Everything a run has told so far, folded from its events: what a screen or a command shows of it."""
 
+import gc
 from collections import deque
 from collections.abc import Iterable
 
@@ -141,5 +142,22 @@ class History:
 def replay(run: RunFolder) -> History:
     """All of a run's history, read once."""
     history = History()
-    history.fold(Follow(run.events_file).poll())
+    catch_up(history, Follow(run.events_file))
     return history
+
+
+def catch_up(history: History, follow: Follow) -> int:
+    """Folds in all that is new, and returns how many events that was.
+
+    Meanwhile the garbage collector rests: it would walk through a long past again and again, for a third
+    of the time, and what is made here stays.
+    """
+    before, collecting = history.folded, gc.isenabled()
+    gc.disable()
+    try:
+        for records in follow.pieces():
+            history.fold(records)
+    finally:
+        if collecting:
+            gc.enable()
+    return history.folded - before

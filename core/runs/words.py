@@ -124,7 +124,7 @@ def _progress(stage: Stage) -> str:
 def _died(history: History, status: Status, name: str, last_words: Sequence[str]) -> Words:
     why = status.why or "its worker is gone"
     said = f"Last in its log: {last_words[-1]}" if last_words else "It logged nothing."
-    return Words(f"Died: {why}.", f"{said}\n{_saved(history)} Resume it with: finetui resume {name}", "bad")
+    return Words(f"Died: {why}.", f"{_saved(history)} Resume it with: finetui resume {name}\n{said}", "bad")
 
 
 def _failed(history: History, status: Status, name: str) -> Words:

@@ -85,7 +85,7 @@ class TrainScreen(StepScreen):
     TrainScreen.-narrow #top { layout: vertical; }
     TrainScreen.-narrow #left { width: 100%; }
     TrainScreen.-narrow #right { width: 100%; height: auto; }
-    TrainScreen.-narrow #now { min-height: 3; max-height: 5; }
+    TrainScreen.-narrow #now { min-height: 3; max-height: 7; }
     TrainScreen.-narrow #answers { display: none; height: 14; }
     TrainScreen.-narrow.-short #findings { display: none; }
     TrainScreen.-show-log #log { display: block; height: 2fr; overflow-x: auto; }
@@ -236,7 +236,8 @@ class TrainScreen(StepScreen):
             self.query_one("#answers-text", Static).update(run_text.answers(samples))
 
     def paint_numbers(self) -> None:
-        seen = run_numbers.figures(self.known.history, self.clock(), self.known.price)
+        live = self.known.status.live
+        seen = run_numbers.figures(self.known.history, self.clock(), self.known.price, live=live)
         if self._new("numbers", seen):
             self.query_one("#numbers", Picture).show(partial(run_numbers.draw, seen))
 

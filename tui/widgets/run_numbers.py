@@ -40,12 +40,12 @@ class Figures:
     """loss, rate, norm and speed by step."""
 
 
-def figures(history: History, now: float, price: float | None) -> Figures:
-    """`now` in seconds since the epoch; `price` an hour, None where nobody said."""
+def figures(history: History, now: float, price: float | None, *, live: bool) -> Figures:
+    """`now` in seconds since the epoch; `price` an hour, None where nobody said; `live`: it has a worker."""
     last = history.last
     held = [one.loss for one in history.evals if one.loss is not None]
-    elapsed = time_taken(history, now)
-    left = history.seconds_left if history.end is None else None
+    elapsed = time_taken(history, now if live else history.last_time or now)
+    left = history.seconds_left if live else None
     cost = None if price is None or elapsed is None else price * elapsed / 3600
     recent = history.steps[-200:]
     speeds = [step.tokens_per_second for step in recent[-10:] if step.tokens_per_second]
