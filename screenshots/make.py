@@ -31,6 +31,7 @@ from textual.pilot import Pilot  # noqa: E402
 
 import core.chat.client  # noqa: E402
 import core.machine  # noqa: E402
+import core.prepare  # noqa: E402
 from core.machine import Machine  # noqa: E402
 from core.models.shape import ModelShape  # noqa: E402
 from core.runs.events import Start, Step, decode, encode  # noqa: E402
@@ -157,6 +158,7 @@ async def wizard(name: str, home: Path, steps: list[str]) -> None:
     machine = TypeAdapter(Machine).validate_json((RECORDED / name / "machine.json").read_text())
     shape = TypeAdapter(ModelShape).validate_json((RECORDED / name / "shape.json").read_text())
     core.machine.look = lambda: machine
+    core.prepare.anchored = lambda spec: spec  # the pictures name no folder of this machine
     spec = load_spec(RECORDED / name / "run.yaml")
     for step in steps:
         app = FinetuiApp(runs_dir=home / "wizard" / "runs", home=home / step)
