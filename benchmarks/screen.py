@@ -187,7 +187,7 @@ def attached(home: Path, seconds: float, model: Path, data: Path) -> list[Result
     run = create(home / "runs", "trained")
     spec = parse_spec({
         "model": str(model), "data": {"source": str(data), "eval": 0}, "method": "lora", "template": "chatml",
-        "length": 64, "batch": 1, "accumulate": 1, "steps": 1_000_000, "learning_rate": 1e-4,
+        "length": 64, "batch": 1, "accumulate": 1, "steps": 20_000, "learning_rate": 1e-4,
         "optimizer": "adamw",
         "recompute": 0, "precision": "fp32", "save": {"every": 1_000_000},
         "evaluate": {"every": 1_000_000},
@@ -325,8 +325,7 @@ def window(follow: Follow, seen: History, seconds: float) -> list[float]:
     first = len(seen.steps)
     time.sleep(seconds)
     seen.fold(follow.poll())
-    took = [one.seconds for one in seen.steps[first:]]
-    return [b - a for a, b in pairwise(took)]
+    return [(b.seconds - a.seconds) / (b.step - a.step) for a, b in pairwise(seen.steps[first:])]
 
 
 def trimmed(values: list[float]) -> list[float]:

@@ -39,7 +39,8 @@ def farewell(name: str, status: Status, step: int) -> str:
     if status.live:
         at = f" (step {step:,})" if step else ""
         return f"{name} goes on without the screen{at}. Come back with: finetui attach {name}"
-    return f"{name} is {status.state}. See it again with: finetui attach {name}"
+    verb = "has" if status.state in ("died", "failed") else "is"
+    return f"{name} {verb} {status.state}. See it again with: finetui attach {name}"
 
 
 def happening(said: Words) -> Content:
