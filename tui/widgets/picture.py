@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
+from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -51,10 +53,19 @@ class Picture(Widget):
         self._drawn: tuple[tuple[int, int], Sequence[Line]] | None = None
 
     def show(self, draw: Draw) -> None:
-        """Takes a new drawing and repaints."""
+        """Takes a new drawing and repaints the rows that differ: a chart changes little from step to step."""
         self._draw = draw
-        self._drawn = None
-        self.refresh()
+        size = self.size.width, self.size.height
+        if self._drawn is None or self._drawn[0] != size:
+            self._drawn = None
+            self.refresh()
+            return
+        before, after = self._drawn[1], draw(*size)
+        self._drawn = size, after
+        pairs = enumerate(zip_longest(before, after))
+        rows = [Region(0, y, size[0], 1) for y, (old, new) in pairs if old != new]
+        if rows:
+            self.refresh(*rows)
 
     def render_line(self, y: int) -> Strip:
         size = self.size.width, self.size.height
