@@ -25,7 +25,7 @@ demo: setup
 	@$(FINETUI) demo
 
 test: setup-dev
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: setup-dev
 	$(BIN)/ruff check .
