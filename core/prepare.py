@@ -11,10 +11,12 @@ from typing import Any
 from core.errors import UserError
 from core.job import run_job, run_job_async
 from core.machine import Machine, look
+from core.machine.host import hub_cache
 from core.models.shape import ModelShape, read_shape
 from core.plan.advise import Plan, advise
 from core.plan.cards import card_named, card_of_size
 from core.plan.resolve import resolve
+from core.runs.space import findings, space
 from core.spec import RunSpec
 
 Progress = Callable[[str, int, "int | None"], None]
@@ -36,20 +38,24 @@ class Prepared:
     """What `core.data.inspect` says of the data, read with this model's tokenizer and template."""
     plan: Plan
 
-    def findings(self) -> list[dict[str, Any]]:
-        """What was found wrong or noteworthy, worst first: {severity, code, message, todo}."""
+    def findings(self, runs: Path | None = None) -> list[dict[str, Any]]:
+        """What was found wrong or noteworthy, worst first: {severity, code, message, todo}.
+
+        `runs`: the folder that the run would be written to; with it the disks are looked at too.
+        """
         rank = {"stop": 0, "warn": 1, "info": 2}
         found = [dict(one) for one in self.report["findings"]]
-        for one in self.plan.findings:
+        disks = findings(space(self.spec, self.shape), runs, hub_cache()) if runs else ()
+        for one in [*disks, *self.plan.findings]:
             found.append(
                 {"severity": one.severity, "code": one.code, "message": one.message, "todo": one.todo}
             )
         found += _cut(self.spec, self.report)
         return sorted(found, key=lambda one: rank.get(one["severity"], 3))
 
-    def refuse_if_stopped(self) -> None:
+    def refuse_if_stopped(self, runs: Path | None = None) -> None:
         """Raise UserError (code 1) when a finding says that this run must not start."""
-        stops = [one for one in self.findings() if one["severity"] == "stop"]
+        stops = [one for one in self.findings(runs) if one["severity"] == "stop"]
         if stops:
             raise UserError(
                 "this run would not work",

@@ -47,7 +47,7 @@ def train(
         wipe()
     if not as_json:
         show.say(_summary(prepared))
-    prepared.refuse_if_stopped()
+    prepared.refuse_if_stopped(runs_dir(runs))
     run = start(prepared.spec, runs_dir(runs), anyway=anyway)
     _started(run, runs, detach, as_json, frozenset(one["message"] for one in prepared.findings()))
 

@@ -119,7 +119,7 @@ def _plan(
     rate = speed.tokens_per_second(
         shape, method, card, tokens=int(batch * mean / useful), recompute=dial, useful=useful
     )
-    epochs = defaults.epochs(spec, count)
+    epochs = defaults.epochs(spec, shape, count)
     steps = spec.steps or (math.ceil(count / (batch * accumulate)) * epochs if count else None)
     steps = max(1, round(steps)) if steps else None
     seconds = steps * batch * accumulate * mean / rate if steps and rate else None

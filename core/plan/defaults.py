@@ -21,6 +21,8 @@ RATES = (
     (4e9, 2e-5, 2e-4),
     (float("inf"), 1e-5, 2e-4),
 )
+TINY = 5e6
+"""Parameters below which a model remembers a row only after many looks; the demo's wants eight or more."""
 STEPS_AN_EPOCH = 20
 """Few rows get a smaller step, so that there are at least about this many in an epoch."""
 
@@ -60,11 +62,13 @@ def effective_batch(spec: RunSpec, card: Card, count: int | None) -> int:
     return max(wanted, spec.batch or 1)
 
 
-def epochs(spec: RunSpec, count: int | None) -> float:
-    """Times through the data: few rows want more, facts want more than a manner."""
+def epochs(spec: RunSpec, shape: ModelShape, count: int | None) -> float:
+    """Times through the data: few rows want more, facts want more than a manner, a tiny model most."""
     if spec.epochs is not None:
         return spec.epochs
     few = count is None or count <= 2_000
+    if shape.parameters < TINY and few and spec.aim != "try":
+        return 8.0
     if spec.aim == "knowledge":
         return 4.0 if few else 3.0
     if spec.aim == "try":

@@ -23,7 +23,7 @@ from core.train.asked import Asked, Stopped
 from core.train.pulse import Pulse
 from core.train.stages import Stages
 
-EVALUATED_TOKENS = {"cuda": 400_000, "cpu": 8_000}
+EVALUATED_TOKENS = {"cuda": 400_000, "cpu": 3_000}
 """Held-out tokens that are looked at; a mean over more of them costs time and tells no more."""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -125,14 +124,7 @@ class ReviewScreen(StepScreen):
 
     def findings(self) -> list[dict[str, Any]]:
         """Everything found on the way to this run, and whether the disks have room for it; worst first."""
-        from core.machine.host import hub_cache
-        from core.runs.space import findings, space
-
-        if self._prepared is None:
-            return []
-        need = space(self._prepared.spec, self._prepared.shape)
-        disks = [asdict(one) for one in findings(need, self.app.runs_dir, hub_cache())]
-        return [*disks, *self._prepared.findings()]
+        return self._prepared.findings(self.app.runs_dir) if self._prepared else []
 
     # -- showing
 
