@@ -163,14 +163,16 @@ class StepScreen(Screen[None]):
         return self.size.width < WIDE
 
     def watch_status(self) -> None:
-        self.refresh_frame()
-
-    def refresh_frame(self) -> None:
-        """Redraw header and rail, after a choice that they show."""
+        """The header alone: a run's steps come twice a second, and the rail does not show them."""
         if self.is_mounted:
             unsaved = Content.styled(self.journey.unsaved, "$error") if self.journey.unsaved else ""
             for header in self.query(HeaderLine):  # none is left while the screen goes away
                 header.show(self.crumb(), unsaved or self.status)
+
+    def refresh_frame(self) -> None:
+        """Redraw header and rail, after a choice that they show."""
+        self.watch_status()
+        if self.is_mounted:
             for rail in self.query(Rail):
                 rail.draw()
 
