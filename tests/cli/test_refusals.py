@@ -20,7 +20,7 @@ ROW = '{"prompt": "What is two and two?", "completion": "Four."}\n'
         (["zzz"], ["no command zzz", "finetui --help"]),
         (["runs", "--jsn"], ["finetui runs was called wrongly", "--jsn", "finetui runs --help"]),
         (["attach"], ["finetui attach was called wrongly", "missing argument", "RUN"]),
-        (["plan", "--vram", "much"], ["--vram", "much"]),
+        (["plan", "--vram", "much"], ["--vram", "valid number"]),
         (["train"], ["no run is described", "--model and --data"]),
         (["chat"], ["nobody to talk to", "finetui runs"]),
         (["chat", "x", "--json"], ["--json needs --prompt"]),
