@@ -60,6 +60,17 @@ class Terminal:
     def resize(self, columns: int, rows: int) -> None:
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
+    def drag(self, columns: int, rows: int, done: Callable[[bytes], bool]) -> None:
+        """Resizes as a hand at the edge of a window does: many sizes, until `done` says so."""
+        drawn, deadline = b"", time.monotonic() + PATIENCE
+        while not done(drawn):
+            assert time.monotonic() < deadline, f"not seen in {PATIENCE:g} s"
+            for wider in (1, 0):
+                self.resize(columns + wider, rows)
+                if select.select([self.master], [], [], 1)[0]:
+                    drawn += os.read(self.master, 65536)
+        self.seen += drawn
+
     def read_until(self, done: Callable[[bytes], bool]) -> bytes:
         """What was drawn since the last call, up to the moment that `done` says so of it."""
         deadline = time.monotonic() + PATIENCE
@@ -133,10 +144,8 @@ def test_a_signal_to_end_leaves_the_terminal_in_order(terminal: Callable[..., Te
 def test_a_window_made_too_small_is_covered_and_comes_back(terminal: Callable[..., Terminal]) -> None:
     one = terminal()
     one.read_until(shows("Start a run"))
-    one.resize(40, 10)
-    one.read_until(shows("Nothing is lost"))
-    one.resize(80, 24)
-    one.read_until(shows("Start a run"))
+    one.drag(40, 10, shows("Nothing is lost"))
+    one.drag(80, 24, shows("Start a run"))
 
 
 @pytest.mark.parametrize(
