@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from core.machine import Machine
     from core.models.shape import ModelShape
     from core.plan.advise import Plan
-
-    from core.machine import Machine
     from core.spec import RunSpec
 
 # The steps that choose something, in order, and the two that follow a started run.

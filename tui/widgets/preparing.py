@@ -49,7 +49,6 @@ class Preparing(ModalScreen["RunFolder | None"]):
         import asyncio
 
         from core.demo.demo import demo_spec
-
         from core.errors import UserError
         from core.prepare import prepare_async
         from core.runs.start import start
