@@ -44,6 +44,15 @@ from tui.app import FinetuiApp  # noqa: E402
 RECORDED = REPO / "tests" / "recorded"
 LARGE, SMALL = (120, 40), (80, 24)
 WIZARD = ("aim", "machine", "model", "data", "template", "method", "review")
+TRAIN = {
+    "train": ("8b-qlora-h200", LARGE),
+    "train-80x24": ("8b-qlora-h200", SMALL),
+    "train-base-28m": ("base-28m-wwdc25-h200", LARGE),
+    "train-demo": ("demo-h200", LARGE),
+}
+CHAT = {"chat": ("demo-h200", LARGE), "chat-base-28m": ("base-28m-wwdc25-h200", LARGE)}
+"""Picture -> the recorded run that it shows, and its size."""
+WIZARD_OF = "demo-h200"
 SHOWN_SHARE = 0.6
 """How far a run is in its picture in flight."""
 
@@ -178,14 +187,6 @@ async def wizard(name: str, home: Path, steps: list[str]) -> None:
 
 
 async def make(wanted: list[str]) -> None:
-    names = sorted(path.parent.name for path in RECORDED.glob("*/events.jsonl"))
-    if not names:
-        raise SystemExit("no run is recorded in tests/recorded: record one with screenshots/record.py")
-    # a GPU run where one was recorded: it shows the most
-    names.sort(key=lambda name: '"utilisation"' not in (RECORDED / name / "events.jsonl").read_text())
-    described = next((name for name in names if (RECORDED / name / "data-report.json").is_file()), None)
-    talked = next((name for name in names if (RECORDED / name / "chat.json").is_file()), None)
-
     def asked(shot: str) -> bool:
         return not wanted or shot in wanted
 
@@ -193,16 +194,14 @@ async def make(wanted: list[str]) -> None:
         home = Path(folder)
         os.environ["FINETUI_HOME"] = folder
         if asked("home"):
-            await home_screen(names, home)
-        if described:
-            await wizard(described, home, [step for step in WIZARD if asked(step)])
-        for shot, size in (("train", LARGE), ("train-80x24", SMALL)):
+            await home_screen([*dict.fromkeys(name for name, _ in TRAIN.values())], home)
+        await wizard(WIZARD_OF, home, [step for step in WIZARD if asked(step)])
+        for shot, (name, size) in TRAIN.items():
             if asked(shot):
-                await train(names[0], size, shot, home)
-        if asked("train-cpu") and names[-1] != names[0]:
-            await train(names[-1], LARGE, "train-cpu", home)
-        if asked("chat") and talked:
-            await chat(talked, LARGE, "chat", home)
+                await train(name, size, shot, home)
+        for shot, (name, size) in CHAT.items():
+            if asked(shot):
+                await chat(name, size, shot, home)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Records a real run for pictures and tests: its folder's texts, and what the wizard and the chat said of it.
 
-    python screenshots/record.py RUN_FOLDER NAME [--report] [--ask QUESTION …] [--strip PREFIX …]
+    python screenshots/record.py RUN_FOLDER NAME [--texts-only] [--report] [--ask …] [--strip …]
 
 Writes tests/recorded/NAME: run.yaml, events.jsonl, worker.log, machine.json, shape.json; with --report
 data-report.json, which holds rows, so only of data that is ours; with --ask chat.json. Call it on the machine
@@ -26,6 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("name")
+    parser.add_argument("--texts-only", action="store_true", help="the machine that trained is not this one")
     parser.add_argument("--report", action="store_true", help="keep the data report, with its rows")
     parser.add_argument("--ask", nargs="*", default=[], help="questions to put to both sides")
     parser.add_argument("--strip", nargs="*", default=[], help="prefixes of paths to take out")
@@ -43,9 +44,10 @@ def main() -> None:
         "run.yaml": run.spec_file.read_text(),
         "events.jsonl": run.events_file.read_text(),
         "worker.log": "\n".join(run.log.read_text(errors="replace").splitlines()[-LOG_LINES:]) + "\n",
-        "machine.json": as_json(asdict(look())),
-        "shape.json": as_json(asdict(read_shape(spec.model, spec.revision))),
     }
+    if not given.texts_only:
+        texts["machine.json"] = as_json(asdict(look()))
+        texts["shape.json"] = as_json(asdict(read_shape(spec.model, spec.revision)))
     if given.report:
         texts["data-report.json"] = as_json(run_job("core.data.inspect", inspect_request(spec)))
     if given.ask:

@@ -118,6 +118,14 @@ def test_labels_name_the_losses_and_the_steps() -> None:
     assert {"0", "200", "1,000"} <= set(drawn[-1].split())
 
 
+@pytest.mark.parametrize("height", [8, 10, 16, 24])
+@pytest.mark.parametrize(("low", "high"), [(5.9, 12.8), (0.31, 0.9), (1.48, 1.52), (2.1, 8.4), (0.0, 3.0)])
+def test_any_height_has_at_least_two_labels(low: float, high: float, height: int) -> None:
+    losses = [high, (low + high) / 2, low]
+    drawn = text(draw(Series([1, 2, 3], losses), 76, height))
+    assert len([line for line in drawn if "┤" in line]) >= 2
+
+
 def test_the_last_step_of_the_run_stands_at_the_right_while_it_is_far_off() -> None:
     losses = [3.0] * 100
     assert text(draw(Series(range(1, 101), losses, (), 1350), 80, 24))[-1].endswith("… 1,350")

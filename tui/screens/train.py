@@ -34,8 +34,8 @@ PAINT_SECONDS_SSH = 1.0
 """A link that is slow or stalls must not be sent more pictures than it can carry."""
 SAMPLES_DRAWN = 400
 """Ten minutes of them, and some more."""
-PAINT_SHARE = 0.02
-"""Of the time, spent at most on drawing: a run of a hundred thousand steps is drawn less often."""
+PAINT_SHARE, PAINT_LATEST = 0.02, 3.0
+"""Share of a core that the screen grants itself: on a slow box it is drawn less often, but every 3 s."""
 
 TERMS = {
     "chart": "loss",
@@ -104,7 +104,7 @@ class TrainScreen(StepScreen):
         self._tail = LogTail(run.log)
         self._steps: list[int] = []
         self._least = PAINT_SECONDS_SSH if os.environ.get("SSH_CONNECTION") else PAINT_SECONDS
-        self._painted = self._cost = 0.0
+        self._painted = self._cost = self._spent = 0.0
         self._behind = False
         self._shown: dict[str, object] = {}
 
@@ -156,6 +156,7 @@ class TrainScreen(StepScreen):
 
     def _begun(self) -> None:
         if self.is_mounted:
+            self._spent = time.process_time()
             self.paint()
             self.set_interval(POLL_SECONDS, self.look)
 
@@ -168,7 +169,8 @@ class TrainScreen(StepScreen):
         """Takes in what is new; paints when it is time to."""
         self._behind = self.known.poll() or self._behind
         now = time.monotonic()
-        if self._behind and now - self._painted >= max(self._least, self._cost / PAINT_SHARE):
+        due = max(self._least, min(self._cost / PAINT_SHARE, PAINT_LATEST))
+        if self._behind and now - self._painted >= due:
             self.paint()
         elif self.known.status.live and now - self._painted >= 1:
             self.paint_numbers()  # the clock ticks though no step came, and that may say something
@@ -176,7 +178,6 @@ class TrainScreen(StepScreen):
         self.paint_log()
 
     def paint(self) -> None:
-        begun = time.thread_time()
         history = self.known.history
         if len(self._steps) > len(history.steps) or (
             self._steps and history.steps[len(self._steps) - 1].step != self._steps[-1]
@@ -192,7 +193,9 @@ class TrainScreen(StepScreen):
         self.paint_numbers()
         self.paint_log()
         self._painted = time.monotonic()
-        self._cost = time.thread_time() - begun
+        # what this process spent since it last painted, textual's rendering of that included
+        spent = time.process_time()
+        self._cost, self._spent = spent - self._spent, spent
         self._behind = False
 
     def paint_status(self) -> None:

@@ -143,8 +143,9 @@ def y_ticks(span: Range, rows: int) -> list[tuple[int, str]]:
         values = [b * 10.0**e for e in range(first, last + 1) for b in bases if abs(e) < 300]
     else:
         step = nice((span.high - span.low) / (min(max(rows * 0.45, 2), 6) + 1))
-        start = math.ceil(span.low / step)
-        values = [(start + i) * step for i in range(20)]
+        values = multiples(step, span)
+        if len(values) < 2 and rows >= 5:
+            values = multiples(nice(step / 3), span)
     values = [v for v in values if span.low <= v <= span.high] or [span.high]
     labels: list[tuple[int, str]] = []
     taken = -2
@@ -154,6 +155,11 @@ def y_ticks(span: Range, rows: int) -> list[tuple[int, str]]:
             labels.append((row, number(value)))
             taken = row
     return labels
+
+
+def multiples(step: float, span: Range) -> list[float]:
+    start = math.ceil(span.low / step)
+    return [v for i in range(20) if (v := (start + i) * step) <= span.high]
 
 
 def nice(step: float) -> float:
