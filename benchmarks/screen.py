@@ -40,6 +40,8 @@ EMPTY = (
     "class A(App):\n    def compose(self):\n        yield Static('ready here')\nA().run()"
 )
 GIB = 2**30
+PAIRS = 20
+"""Turns with a screen and without, of the run that is measured."""
 
 
 @dataclass
@@ -141,27 +143,27 @@ def attached(home: Path, seconds: float, model: Path, data: Path) -> list[Result
     follow, seen = Follow(run.events_file), History()
     try:
         wait_for_steps(follow, seen, worker, run, 30)
-        times: dict[bool, list[float]] = {True: [], False: []}
-        for turn in range(12):
-            with_screen = bool(turn % 2)
-            if with_screen:
-                with terminal(finetui("attach", "trained"), home) as one:
-                    one.until("tokens/s")
-                    time.sleep(3)  # the start of the screen is not what is measured
-                    times[True] += window(follow, seen, seconds / 2)
-            else:
-                time.sleep(3)
-                times[False] += window(follow, seen, seconds / 2)
+        medians: dict[bool, list[float]] = {True: [], False: []}
+        for _ in range(PAIRS):
+            with terminal(finetui("attach", "trained"), home) as one:
+                one.until("tokens/s")
+                time.sleep(2)  # the start of the screen is not what is measured
+                medians[True] += window(follow, seen, seconds / 4)
+            time.sleep(1)
+            medians[False] += window(follow, seen, seconds / 4)
     finally:
         worker.terminate()
         worker.wait(60)
-    if not times[True] or not times[False]:
+    pairs = list(zip(medians[True], medians[False], strict=False))
+    if len(pairs) < PAIRS:
         raise SystemExit("too few steps in too short a time: give more --seconds")
-    mean = {on: statistics.fmean(trimmed(values)) for on, values in times.items()}
-    loss = (mean[True] / mean[False] - 1) * 100
+    ratios = sorted(a / b for a, b in pairs)
+    loss = (statistics.median(ratios) - 1) * 100
     how = (
-        f"{len(times[True]):,} steps with and {len(times[False]):,} without, in twelve turns of one run: "
-        f"{mean[True] * 1000:.2f} ms against {mean[False] * 1000:.2f} ms a step, means without outer tenths"
+        f"median of {PAIRS} pairs of turns in one run of {seen.step:,} steps, of the median step in each turn: "
+        f"{statistics.median(medians[True]) * 1000:.2f} ms against {statistics.median(medians[False]) * 1000:.2f} "
+        f"ms; the middle half of the pairs lies between {(ratios[PAIRS // 4] - 1) * 100:+.1f} and "
+        f"{(ratios[-PAIRS // 4] - 1) * 100:+.1f} %"
     )
     return [Result("time that an attached screen takes from a run", max(loss, 0.0), "%", 1.0, how)]
 
@@ -253,18 +255,13 @@ def wait_for_steps(
 
 
 def window(follow: Follow, seen: History, seconds: float) -> list[float]:
-    """Seconds of each step in a stretch of time, by the worker's own clock."""
+    """The median seconds of a step in a stretch of time, by the worker's own clock; [] where it took none."""
     seen.fold(follow.poll())
     first = len(seen.steps)
     time.sleep(seconds)
     seen.fold(follow.poll())
-    return [(b.seconds - a.seconds) / (b.step - a.step) for a, b in pairwise(seen.steps[first:])]
-
-
-def trimmed(values: list[float]) -> list[float]:
-    """Without the lowest and the highest tenth."""
-    cut = len(values) // 10
-    return sorted(values)[cut : len(values) - cut]
+    took = [(b.seconds - a.seconds) / (b.step - a.step) for a, b in pairwise(seen.steps[first:])]
+    return [statistics.median(took)] if took else []
 
 
 def report(results: list[Result]) -> str:
