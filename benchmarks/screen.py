@@ -159,11 +159,11 @@ def attached(home: Path, seconds: float, model: Path, data: Path) -> list[Result
         raise SystemExit("too few steps in too short a time: give more --seconds")
     ratios = sorted(a / b for a, b in pairs)
     loss = (statistics.median(ratios) - 1) * 100
+    ms = {on: statistics.median(values) * 1000 for on, values in medians.items()}
+    low, high = ((ratios[i] - 1) * 100 for i in (PAIRS // 4, -PAIRS // 4))
     how = (
-        f"median of {PAIRS} pairs of turns in one run of {seen.step:,} steps, of the median step in each turn: "
-        f"{statistics.median(medians[True]) * 1000:.2f} ms against {statistics.median(medians[False]) * 1000:.2f} "
-        f"ms; the middle half of the pairs lies between {(ratios[PAIRS // 4] - 1) * 100:+.1f} and "
-        f"{(ratios[-PAIRS // 4] - 1) * 100:+.1f} %"
+        f"median of {PAIRS} pairs of turns, of the median step in each: {ms[True]:.2f} ms against "
+        f"{ms[False]:.2f} ms; half of the pairs between {low:+.1f} and {high:+.1f} %"
     )
     return [Result("time that an attached screen takes from a run", max(loss, 0.0), "%", 1.0, how)]
 
