@@ -39,6 +39,8 @@ class Terminal:
         self.master, slave = pty.openpty()
         self.resize(self.columns, self.rows)
         environ = {**os.environ, "TERM": "xterm-256color", "PYTHONPATH": str(REPO), **self.env}
+        for fixed in ("COLUMNS", "LINES"):  # a test runner's; a window has its own size
+            environ.pop(fixed, None)
 
         def adopt() -> None:
             os.setsid()
