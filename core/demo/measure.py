@@ -12,7 +12,7 @@ from core.demo.score import right
 if TYPE_CHECKING:
     from core.runs.folder import RunFolder
 
-LONGEST_ANSWER = 40
+LONGEST_ANSWER = 36
 """Tokens; the longest answer of the lesson has 30."""
 
 SIDES: tuple[Literal["base", "tuned"], ...] = ("base", "tuned")
@@ -25,18 +25,24 @@ class Asked:
     question: Question
     side: Literal["base", "tuned"]
     answer: str
+    ended: bool
+    """By itself, not at the most tokens."""
     right: bool
 
 
 def ask(run: RunFolder, questions: list[Question]) -> Iterator[list[Asked]]:
-    """Both sides' answers, a question at a time, by the run's own chat and likeliest tokens only."""
+    """Both sides' answers, a question at a time, asked as `finetui chat` asks, each with a seed of its own.
+
+    The likeliest token each time would be no better for the tuned side (measured), and the base would
+    babble the same sentence again and again.
+    """
     from core.chat.blocking import BlockingChat
     from core.chat.talk import Settings
 
-    settings = Settings(temperature=0, max_tokens=LONGEST_ANSWER)
     with BlockingChat() as chat:
         chat.start(run=run.path)
-        for question in questions:
+        for seed, question in enumerate(questions):
+            settings = Settings(max_tokens=LONGEST_ANSWER, seed=seed)
             turn = {"role": "user", "content": question.prompt}
             pair = []
             for side in SIDES:
@@ -45,7 +51,7 @@ def ask(run: RunFolder, questions: list[Question]) -> Iterator[list[Asked]]:
                 assert chat.done
                 ended = chat.done.stopped == "end"
                 good = right(chat.done.answer, question.taught, ended=ended)
-                pair.append(Asked(question, side, chat.done.answer, good))
+                pair.append(Asked(question, side, chat.done.answer, ended, good))
             yield pair
 
 

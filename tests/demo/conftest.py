@@ -22,12 +22,15 @@ class Gone:
     printed: str
 
 
+EACH = 12
+
+
 @pytest.fixture(scope="session")
 def gone_demo(tmp_path_factory: pytest.TempPathFactory) -> Gone:
-    """`finetui demo --json`, from the data on disk to the last answer."""
+    """`finetui demo --json`, from the data on disk to the last answer, with fewer questions."""
     runs = tmp_path_factory.mktemp("demo-runs")
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        result = run_demo(Path(runs), as_json=True)
+        result = run_demo(runs, as_json=True, each=EACH)
     assert json.loads(printed.getvalue()) == json.loads(json.dumps(result))
     return Gone(RunFolder(Path(result["folder"])), result, printed.getvalue())

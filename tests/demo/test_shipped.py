@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -77,10 +78,14 @@ def test_what_is_measured_is_the_same_each_time_and_of_both_kinds() -> None:
 
 
 @pytest.fixture(scope="module")
-def base() -> tuple[Any, Any]:
+def base() -> Iterator[tuple[Any, Any]]:
+    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    return AutoModelForCausalLM.from_pretrained(MODEL), AutoTokenizer.from_pretrained(MODEL)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # so small a model gains nothing from more, and loses much on a busy machine
+    yield AutoModelForCausalLM.from_pretrained(MODEL), AutoTokenizer.from_pretrained(MODEL)
+    torch.set_num_threads(threads)
 
 
 def test_it_is_a_base_model(base: tuple[Any, Any]) -> None:
@@ -101,13 +106,13 @@ def test_the_base_babbles_in_words(base: tuple[Any, Any]) -> None:
     torch.manual_seed(0)
     known = set(plain(" ".join(islice(documents(2), 3000))).split())
     said: list[str] = []
-    for prompt in ("The", "In the workshop", "Once", "What is"):
-        ids = tokenizer(prompt, return_tensors="pt")["input_ids"].repeat(3, 1)
+    for prompt in ("The", "In the workshop", "What is"):
+        ids = tokenizer(prompt, return_tensors="pt")["input_ids"].repeat(4, 1)
         made = model.generate(
-            ids, attention_mask=torch.ones_like(ids), max_new_tokens=60, do_sample=True, pad_token_id=1
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=40, do_sample=True, pad_token_id=1
         )
         said += [tokenizer.decode(row[ids.shape[1] :], skip_special_tokens=True) for row in made]
     words = plain(" ".join(said)).split()
-    assert len(words) > 200
+    assert len(words) > 150
     assert sum(word in known for word in words) / len(words) > 0.97
-    assert len(set(words)) > 80, "it should not say the same few words again and again"
+    assert len(set(words)) > 60, "it should not say the same few words again and again"

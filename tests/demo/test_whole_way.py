@@ -5,7 +5,7 @@ import pytest
 from core.runs.history import replay
 from core.runs.state import status
 
-from .conftest import Gone
+from .conftest import EACH, Gone
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -21,7 +21,7 @@ def test_it_is_a_finished_run_like_any_other(gone_demo: Gone) -> None:
 def test_tuned_answers_and_base_does_not(gone_demo: Gone) -> None:
     scores = gone_demo.result["scores"]
     for kind, least in (("taught", 0.9), ("held_out", 0.75)):
-        assert scores[kind]["base"]["asked"] == scores[kind]["tuned"]["asked"] == 30
+        assert scores[kind]["base"]["asked"] == scores[kind]["tuned"]["asked"] == EACH
         assert scores[kind]["base"]["share"] <= 0.05, kind
         assert scores[kind]["tuned"]["share"] >= least, [
             (one["question"], one["answer"])
