@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -40,7 +39,7 @@ EMPTY = (
     "class A(App):\n    def compose(self):\n        yield Static('ready here')\nA().run()"
 )
 GIB = 2**30
-PAIRS = 20
+PAIRS = 30
 """Turns with a screen and without, of the run that is measured."""
 
 
@@ -143,26 +142,26 @@ def attached(home: Path, seconds: float, model: Path, data: Path) -> list[Result
     follow, seen = Follow(run.events_file), History()
     try:
         wait_for_steps(follow, seen, worker, run, 30)
-        medians: dict[bool, list[float]] = {True: [], False: []}
+        means: dict[bool, list[float]] = {True: [], False: []}
         for _ in range(PAIRS):
             with terminal(finetui("attach", "trained"), home) as one:
                 one.until("tokens/s")
                 time.sleep(2)  # the start of the screen is not what is measured
-                medians[True] += window(follow, seen, seconds / 4)
+                means[True] += window(follow, seen, seconds / 4)
             time.sleep(1)
-            medians[False] += window(follow, seen, seconds / 4)
+            means[False] += window(follow, seen, seconds / 4)
     finally:
         worker.terminate()
         worker.wait(60)
-    pairs = list(zip(medians[True], medians[False], strict=False))
+    pairs = list(zip(means[True], means[False], strict=False))
     if len(pairs) < PAIRS:
         raise SystemExit("too few steps in too short a time: give more --seconds")
     ratios = sorted(a / b for a, b in pairs)
     loss = (statistics.median(ratios) - 1) * 100
-    ms = {on: statistics.median(values) * 1000 for on, values in medians.items()}
+    ms = {on: statistics.median(values) * 1000 for on, values in means.items()}
     low, high = ((ratios[i] - 1) * 100 for i in (PAIRS // 4, -PAIRS // 4))
     how = (
-        f"median of {PAIRS} pairs of turns, of the median step in each: {ms[True]:.2f} ms against "
+        f"median of {PAIRS} pairs of turns of one run: {ms[True]:.2f} ms a step against "
         f"{ms[False]:.2f} ms; half of the pairs between {low:+.1f} and {high:+.1f} %"
     )
     return [Result("time that an attached screen takes from a run", max(loss, 0.0), "%", 1.0, how)]
@@ -255,13 +254,15 @@ def wait_for_steps(
 
 
 def window(follow: Follow, seen: History, seconds: float) -> list[float]:
-    """The median seconds of a step in a stretch of time, by the worker's own clock; [] where it took none."""
+    """The mean seconds of a step in a stretch of time, by the worker's own clock; [] where it took none."""
     seen.fold(follow.poll())
     first = len(seen.steps)
     time.sleep(seconds)
     seen.fold(follow.poll())
-    took = [(b.seconds - a.seconds) / (b.step - a.step) for a, b in pairwise(seen.steps[first:])]
-    return [statistics.median(took)] if took else []
+    fresh = seen.steps[first:]
+    if len(fresh) < 2:
+        return []
+    return [(fresh[-1].seconds - fresh[0].seconds) / (fresh[-1].step - fresh[0].step)]
 
 
 def report(results: list[Result]) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -20,9 +20,15 @@ from pydantic import (
 from core.errors import UserError, nearest
 
 Method = Literal["full", "lora", "qlora"]
-DataFormat = Literal["auto", "alpaca", "sharegpt", "messages", "completion", "text"]
+DataFormat = Literal["auto", "alpaca", "sharegpt", "messages", "completion", "text", "preference", "kto"]
 Aim = Literal["manner", "knowledge", "chat", "preference", "try"]
-ROLES = ("prompt", "completion", "input", "system", "messages", "text")
+Objective = Literal["sft", "dpo", "orpo", "kto"]
+Learn = Literal["assistant", "last", "completion", "all"]
+Role = Literal[
+    "prompt", "completion", "input", "system", "history", "messages", "tools", "text",
+    "chosen", "rejected", "label", "weight",
+]  # fmt: skip
+ROLES: tuple[str, ...] = get_args(Role)
 
 
 def _share_or_name(value: Any) -> Any:
@@ -49,17 +55,41 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
 
-class DataSpec(_Part):
-    """Where the rows come from and how they are read."""
+class SourceSpec(_Part):
+    """One source of rows and how they are read."""
 
     source: str = Field(min_length=1)
-    format: DataFormat = "auto"
+    """A file, a folder, a Hub id or a web address."""
+    config: str | None = None
+    """Configuration of a Hub data set that has several."""
     split: str = "train"
+    """A split, or a slice of one: train, validation, train[:1000], train[10%:20%]."""
+    format: DataFormat = "auto"
+    columns: dict[Role, str] = {}
+    """What a column is: role -> column name. Empty: as recognised."""
+    instruction: str | None = None
+    """Words put before each prompt; with {column} in it, a template from which the prompt is made."""
+    fill: dict[str, str] = {}
+    """What stands for a {{placeholder}} in the rows: name -> words."""
+    limit: Annotated[int, Field(ge=1)] | None = None
+    """Only the first so many rows."""
+    weight: Annotated[float, Field(gt=0, le=100)] = 1.0
+    """How often an epoch sees each row of this source: 2 twice, 0.5 every second one."""
+
+
+class DataSpec(SourceSpec):
+    """Where the rows come from, which of them are held out, and what is done with the odd ones."""
+
+    more: list[SourceSpec] = []
+    """Further sources, mixed with the first."""
     eval: Annotated[float | str, BeforeValidator(_share_or_name), AfterValidator(_share)] = 0.05
     """A share of the rows (0 to 0.9; 0 holds nothing out), or a file or split of its own."""
-    columns: dict[Literal["prompt", "completion", "input", "system", "messages", "text"], str] = {}
-    """What a column is: role -> column name. Empty: as recognised."""
-    limit: Annotated[int, Field(ge=1)] | None = None
+    long: Literal["cut", "drop", "split"] = "cut"
+    """What happens to a row that is longer than `length`."""
+    drop: list[str] = []
+    """Codes of findings whose rows are left out."""
+    mend: list[str] = []
+    """Codes of findings that are mended in the text itself."""
 
 
 class LoraSpec(_Part):
@@ -93,7 +123,12 @@ class RunSpec(_Part):
     method: Literal["auto", "full", "lora", "qlora"] = "auto"
     template: str = Field(default="auto", min_length=1)
     """auto, a named template, or the path of a Jinja file."""
-    learn: Literal["assistant", "all"] = "assistant"
+    objective: Literal["auto", "sft", "dpo", "orpo", "kto"] = "auto"
+    """sft learns answers; dpo, orpo and kto learn which answer is preferred. auto: by the data."""
+    beta: Annotated[float, Field(gt=0, le=10)] = 0.1
+    """How closely a preference run keeps to the model it began from (for orpo: weight of the preference)."""
+    learn: Learn = "assistant"
+    """assistant: every answer; last: the last; completion: all from the first answer on; all: everything."""
     length: Annotated[int, Field(ge=8, le=1_048_576)] | None = None
     """Most tokens of a row."""
     packing: bool = False
@@ -190,8 +225,10 @@ def _keys_at(path: list[str]) -> list[str]:
         "save": SaveSpec,
         "evaluate": EvaluateSpec,
     }
-    if path == ["data", "columns"]:
+    if path[-1:] == ["columns"]:
         return list(ROLES)
+    if path[:2] == ["data", "more"]:
+        return list(SourceSpec.model_fields)
     model = RunSpec if not path else parts.get(path[0], RunSpec)
     return list(model.model_fields)
 

@@ -147,6 +147,9 @@ def main() -> None:
     out: Path = given.out.absolute()
     out.mkdir(parents=True, exist_ok=True)
     os.environ["FINETUI_HOME"] = str(out / "home")
+    for name in ("model", "data"):  # the wizard is opened in OUT
+        path = Path(getattr(given, name))
+        setattr(given, name, str(path.absolute()) if path.exists() else str(path))
     walk(given, out)
     for run in (out / "home" / "runs").iterdir():
         for name in ("run.yaml", "events.jsonl", "worker.log", "report.json"):

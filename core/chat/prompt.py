@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from core.chat.talk import Message
-from core.data import convert
+from core.data import conversation
 from core.data.rendering import DoesNotRender, render
 from core.data.templates import Template, fold_system, generation_eos_ids
 from core.errors import UserError
@@ -22,7 +22,7 @@ def prompt_ids(tokenizer: Any, template: Template | None, messages: list[Message
     if template is None:
         ids = list(tokenizer("\n\n".join(turn["content"] for turn in messages))["input_ids"])
         return ids[:-1] if len(ids) > 1 and ids[-1] == tokenizer.eos_token_id else ids
-    turns = tuple(convert.Message(turn["role"], turn["content"]) for turn in messages)
+    turns = tuple(conversation.Message(turn["role"], turn["content"]) for turn in messages)
     if turns[0].role == "system" and not template.takes_system:
         turns = fold_system(turns)
     try:
@@ -36,13 +36,13 @@ def prompt_ids(tokenizer: Any, template: Template | None, messages: list[Message
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def _opening(tokenizer: Any, template: Template, turns: tuple[convert.Message, ...]) -> str:
+def _opening(tokenizer: Any, template: Template, turns: tuple[conversation.Message, ...]) -> str:
     """The rendered text up to where the answer begins."""
     text = render(turns, template.source, tokenizer, generation=True)
     if text != render(turns, template.source, tokenizer):
         return text
     # a template that ignores the flag: what it writes before an answer is found by giving it one
-    answered = render((*turns, convert.Message("assistant", MARK)), template.source, tokenizer)
+    answered = render((*turns, conversation.Message("assistant", MARK)), template.source, tokenizer)
     header, found, _ = answered.removeprefix(text).partition(MARK)
     return text + header.rstrip(" ") if found and answered.startswith(text) else text
 

@@ -4,9 +4,9 @@ import hashlib
 import json
 import math
 import re
-from dataclasses import dataclass
 from typing import Any
 
+from core.data.conversation import Conversation, Message
 from core.data.files import Row
 from core.data.findings import Tally
 from core.data.recognise import Recognised
@@ -25,26 +25,6 @@ ROLES = {
     "system": "system",
     "developer": "system",
 }
-
-
-@dataclass(frozen=True)
-class Message:
-    role: str
-    content: str
-    learn: bool = True
-    """False: an assistant's turn that is only context (a weight of 0 in the data)."""
-
-
-@dataclass(frozen=True)
-class Conversation:
-    """One row. Either `messages`, or `text` alone for plain text. `row` counts from 1."""
-
-    row: int
-    messages: tuple[Message, ...] = ()
-    text: str | None = None
-
-    def answers(self) -> list[str]:
-        return [turn.content for turn in self.messages if turn.role == "assistant" and turn.learn]
 
 
 class _Unreadable(Exception):

@@ -5,7 +5,20 @@ from typing import Any, Literal
 
 Severity = Literal["stop", "warn", "info"]
 
-SHOWN_ROWS = 10  # how many row numbers a finding carries; its message holds the count
+SHOWN_ROWS = 1_000
+"""How many row numbers a finding carries; `count` says how many there are."""
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What one key press does about a finding: `change` maps keys of the spec to values.
+
+    A list (of `data.drop`, `data.mend`) is added to the one that is there, anything else takes its place.
+    """
+
+    label: str
+    """What it does, in few words: "leave them out"."""
+    change: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -17,9 +30,16 @@ class Finding:
     message: str
     rows: tuple[int, ...] = ()
     todo: str = ""
+    count: int = 0
+    """Rows that it is about; 0 where it is about the whole."""
+    remedies: tuple[Remedy, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "rows": list(self.rows)}
+        return {
+            **asdict(self),
+            "rows": list(self.rows),
+            "remedies": [asdict(remedy) for remedy in self.remedies],
+        }
 
 
 # code -> severity, message of {n} rows ({s}: plural ending, {detail}: of the first such row), what to do
@@ -138,7 +158,7 @@ class Tally:
             detail=self.details[code],
             **words,
         )
-        return Finding(severity, code, said, tuple(distinct[:SHOWN_ROWS]), todo)
+        return Finding(severity, code, said, tuple(distinct[:SHOWN_ROWS]), todo, n)
 
 
 def name_rows(rows: list[int], shown: int = 5) -> str:

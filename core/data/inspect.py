@@ -7,7 +7,8 @@ import sys
 from typing import Any
 
 from core.data import lengths
-from core.data.convert import Conversation, fingerprint
+from core.data.conversation import Conversation
+from core.data.convert import fingerprint
 from core.data.findings import Tally
 from core.data.mask import Refused, Rendered, render
 from core.data.rows import (

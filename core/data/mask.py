@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from core.data.convert import Conversation
+from core.data.conversation import Conversation
 from core.data.rendering import DoesNotRender
 from core.data.rendering import render as render_text
 from core.data.spans import NoSpan, Span, find_spans
 from core.data.templates import Template, fold_system
-
-Learn = Literal["assistant", "all"]
-
+from core.spec import Learn
 
 Offsets = list[tuple[int, int]]
 

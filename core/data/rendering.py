@@ -5,7 +5,7 @@ from typing import Any
 
 import jinja2
 
-from core.data.convert import Message
+from core.data.conversation import Message
 
 
 class DoesNotRender(Exception):

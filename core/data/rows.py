@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from core.data import templates
-from core.data.convert import Conversation, convert
+from core.data.conversation import Conversation
+from core.data.convert import convert
 from core.data.files import Row as SourceRow
 from core.data.findings import Finding, Tally
 from core.data.load import Source, load, not_there
-from core.data.mask import Learn, Refused, Rendered, render_all
+from core.data.mask import Refused, Rendered, render_all
 from core.data.recognise import HOW_TO_MAP, TRAINED, Recognised, recognise
 from core.data.spans import end_tokens
 from core.data.templates import Template
 from core.errors import UserError
-from core.spec import DataSpec, RunSpec
+from core.spec import DataSpec, Learn, RunSpec
 
 Progress = Callable[[str, int, int | None], None]
 Row = dict[str, list[int]]

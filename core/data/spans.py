@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from core.data.convert import Message
+from core.data.conversation import Message
 from core.data.rendering import DoesNotRender, render
 
 

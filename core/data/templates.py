@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from core.data.convert import Message
+from core.data.conversation import Message
 from core.data.rendering import DoesNotRender
 from core.data.spans import NoSpan, Skeleton, skeleton_of
 from core.errors import UserError, nearest

@@ -7,7 +7,7 @@ import pytest
 
 from core.chat.prompt import ends_of, prompt_ids
 from core.data import templates
-from core.data.convert import Conversation, Message
+from core.data.conversation import Conversation, Message
 from core.data.mask import Rendered, render
 from core.data.tokenizer import load_tokenizer
 from core.errors import UserError

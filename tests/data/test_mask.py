@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from core.chat.prompt import prompt_ids
 from core.data import templates
-from core.data.convert import Conversation, Message
+from core.data.conversation import Conversation, Message
 from core.data.mask import Refused, Rendered, render, render_all
 from core.data.tokenizer import load_tokenizer
 from core.errors import UserError

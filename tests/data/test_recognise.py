@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from core.data.convert import Conversation, Message, convert, fingerprint
+from core.data.conversation import Conversation, Message
+from core.data.convert import convert, fingerprint
 from core.data.files import Row
 from core.data.findings import Tally
 from core.data.load import load

@@ -141,7 +141,7 @@ def test_published_templates_are_masked_or_refused_with_a_reason(shared: Path) -
     """Every one of 73 published templates, given the tokens that it writes."""
     import re
 
-    from core.data.convert import Conversation, Message
+    from core.data.conversation import Conversation, Message
     from core.data.mask import Rendered, render
 
     marks = re.compile(
