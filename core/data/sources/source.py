@@ -1,0 +1,42 @@
+"""What every source of rows looks like to the rest: passes over rows that are never all in memory."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Source:
+    """An opened source. Nothing of it is held in memory but where some of its rows begin."""
+
+    name: str
+    """What to call it in a message: a file's name, a Hub id, an address."""
+    rows: Callable[[], Iterator[Row]]
+    """A fresh pass over all rows. UserError, in the middle of the pass, names the place of what is broken."""
+    size: int | None = None
+    """Bytes on disk, for progress; None: unknown."""
+    count: int | None = None
+    """Rows, where that is known without a pass."""
+    place: Callable[[], int] | None = None
+    """Bytes of `size` read so far in the newest pass."""
+    jump: Callable[[int], Iterator[Row]] | None = None
+    """A pass that begins at a row (from 1) without reading all before it; None: the kind does not allow it."""
+    dropped_column: str | None = None
+    """An index column that a spreadsheet or pandas left behind; it is not in the rows."""
+    splits: tuple[str, ...] = ()
+    """The splits that lie in the source or beside it, with the one that is read; empty: it has none."""
+    eval: str | None = None
+    """What `data.eval` should be to hold out the source's own split: the name of a split, or a file's path."""
+
+    def start(self, number: int) -> Iterator[Row]:
+        """The rows from `number` on, counted from 1, by the shortest way there is."""
+        if number <= 1 or self.jump is None:
+            return islice(self.rows(), max(0, number - 1), None)
+        return self.jump(number)
+
+    def row(self, number: int) -> Row | None:
+        """One row by its number from 1, or None where the source ends before it."""
+        return next(self.start(number), None)
