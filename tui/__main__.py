@@ -1,5 +1,6 @@
 """The `finetui` command: the wizard when called alone, a run's screen for `attach`, else the commands."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -60,6 +61,8 @@ def _screen(run: str | None, runs: Path | None) -> int:
             return error.code
     from tui.app import FinetuiApp
 
+    for name in ("COLUMNS", "LINES"):  # a size told once would hide every later one
+        os.environ.pop(name, None)
     app = FinetuiApp(runs_dir=runs, attach=attach)
     app.run()
     return app.return_code or 0

@@ -19,8 +19,12 @@ from core.spec import RunSpec, dump_spec
 WORKER = "core.train.worker"
 
 
+class Busy(UserError):
+    """A GPU that another run holds: it can be waited for, or shared with `anyway`."""
+
+
 def start(spec: RunSpec, where: Path, *, anyway: bool = False) -> RunFolder:
-    """A new run of a resolved spec. UserError: GPU busy (unless `anyway`), or nothing can be written."""
+    """A new run of a resolved spec. Busy (unless `anyway`); UserError: nothing can be written."""
     gpus = _choose(spec, anyway)
     run = create(where, spec.name or "run")
     try:
@@ -93,10 +97,10 @@ def _choose(spec: RunSpec, anyway: bool) -> list[Gpu]:
     return chosen
 
 
-def _busy(gpu: Gpu, held: dict[str, str]) -> UserError:
+def _busy(gpu: Gpu, held: dict[str, str]) -> Busy:
     run = held.get(gpu.uuid or str(gpu.index), "another run")
     todo = f"wait for it, stop it with finetui stop {run}, or start with --anyway"
-    return UserError(f"GPU {gpu.index} is busy", f"run {run} trains on it", todo, code=1)
+    return Busy(f"GPU {gpu.index} is busy", f"run {run} trains on it", todo, code=1)
 
 
 def _held() -> dict[str, str]:

@@ -14,7 +14,8 @@ from tui.widgets.sources import completions, found_in, is_data
 
 @pytest.fixture
 def box(tmp_path):
-    for name in ("valid.jsonl", "train.jsonl", "notes.md", "package.json", "sub/rows.csv", ".hidden.jsonl"):
+    for name in ("valid.jsonl", "train.jsonl", "notes.md", "package.json", "sub/rows.csv", ".hidden.jsonl",
+                 "x.egg-info/SOURCES.txt", "build/rows.json"):  # fmt: skip
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text("{}\n")

@@ -68,7 +68,7 @@ async def test_bars_and_figures_are_the_plans(at_method):
         assert room(plan) < 24 * GIB
         table = shown(at_method, "#table")
         assert all(name in table for name, _ in figures(plan))
-        assert "★ LoRA" in shown(at_method, "#why")
+        assert "★ LoRA needs" in shown(at_method, "#why"), "its name is said once"
         assert "estimates" in shown(at_method, "#progress")
 
 

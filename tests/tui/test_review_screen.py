@@ -8,6 +8,7 @@ from textual.widgets import Static
 from core.errors import UserError
 from core.machine import look
 from core.runs.folder import create
+from core.runs.start import Busy
 from core.spec import dump_spec, load_spec
 from tests.tui.steps import InspectJob, report, until
 from tui import find_out
@@ -118,7 +119,7 @@ async def test_a_name_is_given_and_a_bad_one_refused(at_review, started):
 
 
 async def test_a_busy_gpu_is_told_and_anyway_is_a_choice(at_review, started):
-    started.refusal = UserError("GPU 0 is busy", "run other trains on it", "wait for it", code=1)
+    started.refusal = Busy("GPU 0 is busy", "run other trains on it", "wait for it", code=1)
     async with at_review.run_test(size=(80, 24)) as pilot:
         await opened(at_review, pilot)
         await pilot.press("ctrl+n")

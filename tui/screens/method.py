@@ -274,7 +274,9 @@ def _why(plan: Any, chosen: Any) -> Content:
     if plan.recommended is None:
         best = Content.styled(f"nothing fits: {plan.reason}", "$text-error")
     else:
-        best = Content.assemble((f"★ {SHOWN[plan.recommended]}: ", "bold $text-warning"), plan.reason)
+        # the reason begins with the method's name
+        name, needs, rest = plan.reason.partition(" needs ")
+        best = Content.assemble(("★ ", "bold $text-warning"), (name, "bold"), needs, rest)
     if chosen.method == plan.recommended:
         return best
     return Content.assemble((f"{SHOWN[chosen.method]}: ", "bold"), chosen.reason, "\n", best)

@@ -189,7 +189,7 @@ class ReviewScreen(StepScreen):
     @work(group="start")
     async def start(self, anyway: bool = False) -> None:
         """Starts the worker and goes to Train; a GPU that another run holds is asked about."""
-        from core.runs.start import start
+        from core.runs.start import Busy, start
 
         assert self._prepared is not None
         line = self.query_one("#progress", ProgressLine)
@@ -199,7 +199,7 @@ class ReviewScreen(StepScreen):
         except UserError as error:
             self._starting = False
             line.say(f"✗ {error.line()}", "stop")
-            if not anyway and error.what.endswith("is busy"):
+            if not anyway and isinstance(error, Busy):
                 self.app.push_screen(
                     Ask("Start anyway?", f"{error.line()}", yes="Start anyway", no="Not now"), self._anyway
                 )

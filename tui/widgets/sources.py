@@ -27,7 +27,7 @@ NOT_DATA = {
     "cmakelists.txt", "vocab.json", "merges.txt", "trainer_state.json", "readme.txt", "robots.txt",
     "dataset_info.json",
 }  # fmt: skip
-SKIPPED = {"node_modules", "__pycache__", "venv", "site-packages"}
+SKIPPED = {"node_modules", "__pycache__", "venv", "site-packages", "build", "dist", "target"}
 MOST = 200
 """Directory entries looked at per folder and files offered: a list, not a search engine."""
 
@@ -47,6 +47,11 @@ def is_data(name: str) -> bool:
     return lower.endswith(SUFFIXES) and lower not in NOT_DATA and not lower.startswith(".")
 
 
+def is_made(name: str) -> bool:
+    """Whether a folder of that name is hidden or made by a tool, so that no data of a person's lies there."""
+    return name.startswith(".") or name in SKIPPED or name.endswith(".egg-info")
+
+
 def found_in(folder: Path, deep: int = 1) -> list[Found]:
     """Data files in a folder and, `deep` levels, below it: the likeliest training files first."""
     found = islice(_walk(folder, folder, deep), MOST)
@@ -60,7 +65,7 @@ def _walk(folder: Path, start: Path, deep: int) -> Iterator[Found]:
         path = Path(entry.path)
         if entry.is_file() and is_data(entry.name):
             yield Found(path, str(path.relative_to(start)), entry.stat().st_size)
-        elif deep and entry.is_dir() and not entry.name.startswith(".") and entry.name not in SKIPPED:
+        elif deep and entry.is_dir() and not is_made(entry.name):
             yield from _walk(path, start, deep - 1)
 
 
