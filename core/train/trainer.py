@@ -13,6 +13,7 @@ from core.runs.folder import RunFolder
 from core.spec import RunSpec
 from core.train import checkpoints
 from core.train.device import Device
+from core.train.evaluation import Measured, look
 
 IGNORED = -100
 """A label that carries no loss."""
@@ -37,8 +38,16 @@ def steps_of(spec: RunSpec, rows: int) -> int:
 
 
 def arguments(spec: RunSpec, run: RunFolder, device: Device, steps: int) -> SFTConfig:
-    """The trainer's settings. Saving and evaluating are asked for by `core.train.watch`, step by step."""
     return SFTConfig(
+        max_length=None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        **settings(spec, run, device, steps),
+    )
+
+
+def settings(spec: RunSpec, run: RunFolder, device: Device, steps: int) -> dict[str, Any]:
+    """What every trainer is told. Saving and evaluating are asked for by `core.train.watch`, step by step."""
+    return dict(
         output_dir=str(checkpoints.writing(run)),
         run_name=run.name,
         report_to=list(spec.report) or "none",
@@ -60,8 +69,6 @@ def arguments(spec: RunSpec, run: RunFolder, device: Device, steps: int) -> SFTC
         use_cpu=device.kind == "cpu",
         gradient_checkpointing=spec.recompute == 1,
         gradient_checkpointing_kwargs={"use_reentrant": False} if spec.recompute == 1 else None,
-        max_length=None,
-        dataset_kwargs={"skip_prepare_dataset": True},
         logging_steps=max(1, math.ceil(steps / MOST_LOGGED)),
         logging_nan_inf_filter=False,  # a loss that is not a number must be seen
         save_strategy="no",
@@ -121,40 +128,21 @@ class Tuner(SFTTrainer):
             # padding is masked by place, never by id: the pad token may be any
             data_collator=DataCollatorForLanguageModeling(pad_token_id=pad or 0),
         )
-        self._device = device
-        self._on_evaluating = on_evaluating
+        self._device, self._on_evaluating = device, on_evaluating
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """{"eval_loss", "eval_tokens"}: nats a learned token over the held-out rows.
 
-        Empty when `on_evaluating(done, total)`, in rows, said to leave. Only losses are kept, no logits.
+        Empty when `on_evaluating(done, total)`, in rows, said to leave.
         """
-        import torch
+        return look(self, eval_dataset, metric_key_prefix, self._device, self._on_evaluating, self._measured)
 
-        loader = self.get_eval_dataloader(eval_dataset)
-        was_training = self.model.training
-        self.model.eval()
-        rows = self.num_examples(loader)
-        total, tokens, metrics = 0.0, 0, {}
-        whole = True
-        with torch.no_grad(), self._device.autocast():
-            for place, batch in enumerate(loader):
-                whole = self._on_evaluating(place * self.args.per_device_eval_batch_size, rows)
-                if not whole:
-                    break
-                batch = self._prepare_inputs(batch)
-                count = int((batch["labels"][:, 1:] != IGNORED).sum())
-                if count:
-                    total += float(self.compute_loss(self.model, batch)) * count
-                    tokens += count
-        if whole and tokens:
-            metrics = {f"{metric_key_prefix}_loss": total / tokens, f"{metric_key_prefix}_tokens": tokens}
-            self.log(dict(metrics))
-        self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        self.model.train(was_training)
-        return metrics
+    def _measured(self, batch: dict[str, Any]) -> Measured:
+        count = int((batch["labels"][:, 1:] != IGNORED).sum())
+        total = float(self.compute_loss(self.model, batch)) * count if count else 0.0
+        return Measured(count, {"loss": (total, count)})
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """None for a checkpoint: it is not what leaves this machine."""
