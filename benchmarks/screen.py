@@ -26,6 +26,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.terminal import REPO, terminal
+from core.job import environment
 from core.runs.events import EventLog, Follow, Gpu, Stage, Start, Step, encode
 from core.runs.folder import RunFolder, create
 from core.runs.history import History
@@ -128,14 +129,13 @@ def attached(home: Path, seconds: float, model: Path, data: Path) -> list[Result
         "name": "trained",
     })  # fmt: skip
     run.spec_file.write_text(dump_spec(spec, full=True))
-    env = {**os.environ, "PYTHONPATH": str(REPO)}
     with run.log.open("wb") as log:
         worker = subprocess.Popen(
             [sys.executable, "-P", "-m", "core.train.worker", str(run.path)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=env,
+            env=environment(),
             start_new_session=True,
         )
     write_facts(run, worker.pid)

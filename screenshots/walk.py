@@ -145,6 +145,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=480, help="most that the run may take")
     given = parser.parse_args()
     out: Path = given.out.absolute()
+    if (out / "home").exists():
+        raise SystemExit(f"{out} holds an earlier walk, whose draft would be in the way: name a new folder")
     out.mkdir(parents=True, exist_ok=True)
     os.environ["FINETUI_HOME"] = str(out / "home")
     for name in ("model", "data"):  # the wizard is opened in OUT

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformers import TrainerCallback
@@ -55,6 +55,8 @@ class Watch(TrainerCallback):
         self.losses: list[float] = []
         self.held_out: dict[int, float] = {}
         """Step -> held-out loss."""
+        self.preferences: dict[int, dict[str, float]] = {}
+        """Step -> rewards of the held-out rows; empty but for preferences."""
         self.peak: int | None = None
 
     def evaluating(self, done: int, total: int) -> bool:
@@ -77,7 +79,7 @@ class Watch(TrainerCallback):
         stop, save = self._asked.stop and not last, self._asked.save and not last
         if stop:
             control.should_training_stop = True
-        due = last or _due(step, self._spec.evaluate.every)
+        due = last or _look_due(step, state.max_steps, self._spec.evaluate.every)
         control.should_evaluate = self._evaluates and due and not stop
         if stop or save or (not last and _due(step, self._spec.save.every)):
             checkpoints.refuse_small_disk(self._run, self._checkpoint_bytes, f"the checkpoint of step {step}")
@@ -109,6 +111,7 @@ class Watch(TrainerCallback):
                 tokens_per_second=fresh / passed if passed > 0 else None,
                 memory=self.peak,
                 seconds=round(self.seconds, 3),
+                **rewards(logs),
             )
         )
         self._refuse_nonsense(loss, norm, state.global_step)
@@ -137,7 +140,10 @@ class Watch(TrainerCallback):
         step = state.global_step
         if metrics and "eval_loss" in metrics:
             self.held_out[step] = metrics["eval_loss"]
-            self._log.write(Eval(step, metrics["eval_loss"], int(metrics["eval_tokens"])))
+            told = rewards(metrics, "eval_")
+            self._log.write(Eval(step, metrics["eval_loss"], int(metrics["eval_tokens"]), **told))
+            if told:
+                self.preferences[step] = told
             self._answer(other["model"], step, step in (0, state.max_steps))
         if control.should_save:
             self._stage("save")
@@ -175,6 +181,24 @@ class Watch(TrainerCallback):
         self._stage("train", state.global_step, state.max_steps, "steps")
 
 
+def rewards(logs: Mapping[str, float], prefix: str = "") -> dict[str, float]:
+    """The rewards among what a trainer logged, as events name them; empty where it has none."""
+    names = {
+        "reward_chosen": "rewards/chosen",
+        "reward_rejected": "rewards/rejected",
+        "margin": "rewards/margins",
+        "accuracy": "rewards/accuracies",
+    }
+    found = {
+        name: float(logs[f"{prefix}{theirs}"])
+        for name, theirs in names.items()
+        if f"{prefix}{theirs}" in logs
+    }
+    if "reward_chosen" in found and "reward_rejected" in found:
+        found.setdefault("margin", found["reward_chosen"] - found["reward_rejected"])
+    return found
+
+
 def diverged(run: RunFolder, step: int, what: str) -> UserError:
     good = run.checkpoint_list()
     kept = f"the checkpoint of step {good[-1][0]} is kept" if good else "no checkpoint was made before"
@@ -184,6 +208,11 @@ def diverged(run: RunFolder, step: int, what: str) -> UserError:
         "start it anew with a lower learning_rate, and look for broken rows with: finetui data",
         code=1,
     )
+
+
+def _look_due(step: int, steps: int, every: int | None) -> bool:
+    """Whether to look at the held-out rows; not where the look after the last step would follow at once."""
+    return _due(step, every) and 4 * (steps - step) >= (every or 1)
 
 
 def _due(step: int, every: int | None) -> bool:
