@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from core.data.codes import DROPPABLE, MENDABLE
 from core.errors import UserError, nearest
 
 Method = Literal["full", "lora", "qlora"]
@@ -49,6 +50,23 @@ def _dial(value: Any) -> Any:
     if value != "auto" and value not in (0, 1):
         raise ValueError("it should be auto, 0 or 1")
     return value
+
+
+def _droppable(codes: list[str]) -> list[str]:
+    return _known(codes, DROPPABLE, "rows can be left out for")
+
+
+def _mendable(codes: list[str]) -> list[str]:
+    return _known(codes, MENDABLE, "text can be mended for")
+
+
+def _known(codes: list[str], known: tuple[str, ...], what: str) -> list[str]:
+    for code in codes:
+        if code not in known:
+            meant = nearest(code, known)
+            hint = f"did you mean {meant}?" if meant else f"{what} {', '.join(known)}"
+            raise ValueError(f"{code} is no such finding ({hint})")
+    return list(dict.fromkeys(codes))
 
 
 class _Part(BaseModel):
@@ -86,9 +104,9 @@ class DataSpec(SourceSpec):
     """A share of the rows (0 to 0.9; 0 holds nothing out), or a file or split of its own."""
     long: Literal["cut", "drop", "split"] = "cut"
     """What happens to a row that is longer than `length`."""
-    drop: list[str] = []
+    drop: Annotated[list[str], AfterValidator(_droppable)] = []
     """Codes of findings whose rows are left out."""
-    mend: list[str] = []
+    mend: Annotated[list[str], AfterValidator(_mendable)] = []
     """Codes of findings that are mended in the text itself."""
 
 

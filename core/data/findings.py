@@ -1,9 +1,11 @@
 """What is noteworthy or wrong in a dataset, gathered row by row and told once each."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-Severity = Literal["stop", "warn", "info"]
+from core.data.wordings import SAYS, Severity
 
 SHOWN_ROWS = 1_000
 """How many row numbers a finding carries; `count` says how many there are."""
@@ -13,7 +15,8 @@ SHOWN_ROWS = 1_000
 class Remedy:
     """What one key press does about a finding: `change` maps keys of the spec to values.
 
-    A list (of `data.drop`, `data.mend`) is added to the one that is there, anything else takes its place.
+    A key of a part is written with a dot (`data.drop`). A list (of `data.drop`, `data.mend`) is added to
+    the one that is there, anything else takes its place.
     """
 
     label: str
@@ -33,6 +36,8 @@ class Finding:
     count: int = 0
     """Rows that it is about; 0 where it is about the whole."""
     remedies: tuple[Remedy, ...] = ()
+    source: str = ""
+    """Name of the source that the rows are of, where there are several."""
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -42,130 +47,149 @@ class Finding:
         }
 
 
-# code -> severity, message of {n} rows ({s}: plural ending, {detail}: of the first such row), what to do
-SAYS: dict[str, tuple[Severity, str, str]] = {
-    "other_schema": (
-        "stop",
-        "{n} row{s} ({where}) do{es} not have the columns of the rest: {detail}",
-        "keep one kind of row in a file",
-    ),
-    "no_answer": (
-        "warn",
-        "{n} row{s} ({where}) teach{es} nothing and {are} left out: {detail}",
-        "fill in the answers or drop the rows",
-    ),
-    "not_text": (
-        "warn",
-        "{n} row{s} ({where}) hold{es1} something that is not text and {are} left out: {detail}",
-        "write it as text or drop the rows",
-    ),
-    "number_as_text": ("info", "{n} row{s} ({where}) hold{es1} a number, which is read as text", ""),
-    "bad_turns": (
-        "warn",
-        "{n} row{s} ({where}) {are} left out, their turns cannot be read: {detail}",
-        "mend or drop the rows",
-    ),
-    "duplicate": (
-        "warn",
-        "{n} row{s} repeat{es1} an earlier row word for word ({where})",
-        "drop the repeats, or they count twice",
-    ),
-    "placeholder": (
-        "warn",
-        "{n} row{s} ({where}) hold{es1} a placeholder such as {detail}",
-        "replace it, or the model learns to say it",
-    ),
-    "special_token_in_text": (
-        "warn",
-        "{n} row{s} ({where}) hold{es1} the special token {detail} typed as text",
-        "remove it, or it is read as the end or start of a turn",
-    ),
-    "unknown_characters": (
-        "warn",
-        "{n} row{s} ({where}) hold{es1} characters that this tokenizer does not know",
-        "choose a model whose tokenizer covers the language",
-    ),
-    "system_folded": (
-        "info",
-        "this template takes no system message: in {n} row{s} it opens the first question instead",
-        "",
-    ),
-    "template_refused": (
-        "warn",
-        "{n} row{s} ({where}) {are} left out, the template does not take them: {detail}",
-        "mend the rows or choose another template",
-    ),
-    "no_mask": (
-        "warn",
-        "{n} row{s} ({where}) {are} left out, what is to be learned cannot be told apart: {detail}",
-        "choose another template",
-    ),
-    "cut": (
-        "warn",
-        "{n} of {total} rows ({share}) are longer than {detail} tokens and lose their end ({where})",
-        "raise the length to keep them whole",
-    ),
-    "cut_to_nothing": (
-        "warn",
-        "{n} row{s} ({where}) {are} left out: within {detail} tokens nothing is left to learn",
-        "raise the length",
-    ),
-    "split_text": (
-        "info",
-        "{n} text{s} longer than {detail} tokens {are} trained in consecutive pieces; nothing is lost",
-        "",
-    ),
-}
+@dataclass
+class Noted:
+    """Rows of one code: how many, and the numbers of the first SHOWN_ROWS, so that memory stays bounded."""
+
+    detail: str = ""
+    """Of the first of them."""
+    count: int = 0
+    rows: dict[int, None] = field(default_factory=dict)
+    last: int = 0
+
+    def add(self, row: int) -> bool:
+        """False where the row is known: it may be noted several times, mostly in a row."""
+        if row == self.last or row in self.rows:
+            return False
+        self.count, self.last = self.count + 1, row
+        if len(self.rows) < SHOWN_ROWS:
+            self.rows[row] = None
+        return True
 
 
 @dataclass
 class Tally:
-    """Counts rows by code while data is read; `findings` then says each code once."""
+    """Counts rows of one source by code while data is read; `findings` then says each code once.
 
-    rows: dict[str, list[int]] = field(default_factory=dict)
-    details: dict[str, str] = field(default_factory=dict)
+    `source`: its name, where there are several: it then stands before the numbers of rows.
+    """
+
+    source: str = ""
+    noted: dict[str, Noted] = field(default_factory=dict)
     said: list[Finding] = field(default_factory=list)
+    left_out: Noted = field(default_factory=Noted)
+    left_out_codes: Counter[str] = field(default_factory=Counter)
+    mended: Noted = field(default_factory=Noted)
+    mended_codes: Counter[str] = field(default_factory=Counter)
+    offered: dict[str, tuple[Remedy, ...]] = field(default_factory=dict)
 
     def note(self, code: str, row: int, detail: str = "") -> None:
-        self.rows.setdefault(code, []).append(row)
-        self.details.setdefault(code, detail)
+        """A finding about a row; `code` is one of SAYS. The detail of the first row is told."""
+        if code not in self.noted:
+            self.noted[code] = Noted(detail)
+        self.noted[code].add(row)
 
-    def say(self, severity: Severity, code: str, message: str, todo: str = "") -> None:
-        """A finding about the whole dataset rather than about rows of it."""
-        self.said.append(Finding(severity, code, message, (), todo))
+    def note_all(self, code: str, rows: Iterable[int], count: int, detail: str = "") -> None:
+        """`count` rows at once, of which `rows` are some; together with those noted before."""
+        noted = self.noted.setdefault(code, Noted(detail))
+        before = noted.count
+        for row in rows:
+            noted.add(row)
+        noted.count = before + count
+
+    def leave_out(self, code: str, row: int) -> None:
+        """A row that is left out because the spec's `data.drop` names the code."""
+        if self.left_out.add(row):
+            self.left_out_codes[code] += 1
+
+    def mend(self, code: str, row: int) -> None:
+        """A row whose text was mended because the spec's `data.mend` names the code."""
+        self.mended.add(row)
+        self.mended_codes[code] += 1
+
+    def offer(self, code: str, *remedies: Remedy) -> None:
+        """Remedies of a code that only the caller can know, such as a length that keeps all rows whole."""
+        self.offered[code] = remedies
+
+    def say(
+        self,
+        severity: Severity,
+        code: str,
+        message: str,
+        todo: str = "",
+        *,
+        rows: Iterable[int] = (),
+        count: int = 0,
+        remedies: tuple[Remedy, ...] = (),
+    ) -> None:
+        """A finding about the whole dataset, or one with words of its own."""
+        shown = tuple(rows)[:SHOWN_ROWS]
+        self.said.append(Finding(severity, code, message, shown, todo, count, remedies, self.source))
 
     def findings(self, total: int) -> list[Finding]:
         """Worst first. `total`: how many rows there are in all."""
-        told = [self._tell(code, rows, total) for code, rows in self.rows.items()]
+        told = [self._tell(code, noted, total) for code, noted in self.noted.items()]
+        told += self._as_asked(self.left_out, "left_out", "left out as asked", self.left_out_codes)
+        told += self._as_asked(self.mended, "mended", "mended as asked", self.mended_codes)
         order = {"stop": 0, "warn": 1, "info": 2}
         return sorted([*self.said, *told], key=lambda finding: order[finding.severity])
 
-    def _tell(self, code: str, rows: list[int], total: int) -> Finding:
-        severity, message, todo = SAYS[code]
-        distinct = sorted(set(rows))
-        n = len(distinct)
-        words = {
-            "s": "" if n == 1 else "s",
-            "es": "es" if n == 1 else "",
-            "es1": "s" if n == 1 else "",
-            "are": "is" if n == 1 else "are",
-        }
-        said = message.format(
+    def _tell(self, code: str, noted: Noted, total: int) -> Finding:
+        words, n = SAYS[code], noted.count
+        rows = sorted(noted.rows)
+        message = words.message.format(
             n=f"{n:,}",
             total=f"{total:,}",
-            share=f"{n / max(total, 1):.1%}",
-            where=name_rows(distinct),
-            detail=self.details[code],
-            **words,
+            share=share(n, total),
+            where=name_rows(rows, count=n, source=self.source),
+            detail=noted.detail,
+            s="" if n == 1 else "s",
+            es="es" if n == 1 else "",
+            es1="s" if n == 1 else "",
+            ve="s" if n == 1 else "ve",
+            are="is" if n == 1 else "are",
+            they="it" if n == 1 else "they",
         )
-        return Finding(severity, code, said, tuple(distinct[:SHOWN_ROWS]), todo, n)
+        remedies = (*self.offered.get(code, ()), *remedies_of(code))
+        return Finding(words.severity, code, message, tuple(rows), words.todo, n, remedies, self.source)
+
+    def _as_asked(self, noted: Noted, code: str, done: str, codes: Counter[str]) -> list[Finding]:
+        if not noted.count:
+            return []
+        each = ", ".join(f"{name} {n:,}" for name, n in codes.most_common())
+        message = f"{noted.count:,} row{'' if noted.count == 1 else 's'} {done}: {each}"
+        rows = tuple(sorted(noted.rows))
+        return [Finding("info", code, message, rows, "", noted.count, (), self.source)]
 
 
-def name_rows(rows: list[int], shown: int = 5) -> str:
-    """Row numbers in few words: `row 3`, `rows 7 to 11`, `rows 1, 4, 9 and 12 more`."""
-    if len(rows) == 1:
-        return f"row {rows[0]:,}"
-    if len(rows) > 2 and rows[-1] - rows[0] == len(rows) - 1:
-        return f"rows {rows[0]:,} to {rows[-1]:,}"
+def remedies_of(code: str) -> tuple[Remedy, ...]:
+    """What a key press can do about rows of this code; mending stands before leaving out."""
+    words = SAYS[code]
+    mend = (Remedy(words.mend, {"data.mend": [code]}),) if words.mend else ()
+    return (*mend, Remedy(words.drop, {"data.drop": [code]})) if words.drop else mend
+
+
+def share(count: int, total: int) -> str:
+    """`4.3%`; never 0.0% of something, never 100.0% of less than all."""
+    part = min(count / max(total, 1), 1.0)
+    if 0 < part < 0.001:
+        return "under 0.1%"
+    return "over 99.9%" if 0.9995 <= part < 1 else f"{part:.1%}"
+
+
+def name_rows(rows: list[int], shown: int = 5, *, count: int | None = None, source: str = "") -> str:
+    """Row numbers in few words: `row 3`, `rows 7 to 11`, `rows 1, 4, 9 and 12 more`, `b.jsonl row 3`.
+
+    `count`: how many there are where `rows` holds only some.
+    """
+    count = len(rows) if count is None else count
+    name = f"{source} " if source else ""
+    if not rows:
+        return f"{name}{count:,} rows"
+    if count == 1:
+        return f"{name}row {rows[0]:,}"
+    if count == len(rows) > 2 and rows[-1] - rows[0] == count - 1:
+        return f"{name}rows {rows[0]:,} to {rows[-1]:,}"
     first = ", ".join(f"{row:,}" for row in rows[:shown])
-    return f"rows {first}" + (f" and {len(rows) - shown:,} more" if len(rows) > shown else "")
+    more = count - min(len(rows), shown)
+    return f"{name}rows {first}" + (f" and {more:,} more" if more > 0 else "")
