@@ -33,7 +33,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What is happening: download, load, tokenise, compile, first step, train, evaluate, save."""
+    """What is happening: download, load, tokenise, reference, compile, first step, train, evaluate, save."""
 
     type: ClassVar[str] = "stage"
     name: str
@@ -62,6 +62,15 @@ class Step:
     """Peak bytes on the GPU so far."""
     seconds: float = 0.0
     """Seconds spent training so far."""
+    reward_chosen: float | None = None
+    """Of preferences alone, as are the three below it: beta x how many nats likelier the chosen answers (of
+    KTO: the good ones) are than before training; of ORPO, which compares with nothing, beta x their mean
+    log-probability a token."""
+    reward_rejected: float | None = None
+    margin: float | None = None
+    """Chosen less rejected reward."""
+    accuracy: float | None = None
+    """Share of the pairs (0-1) whose chosen answer has the larger reward; KTO has no pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +89,16 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Eval:
-    """The loss on the held-out rows, before the first step (step 0) or after one."""
+    """The loss on the held-out rows, before the first step (step 0) or after one; rewards as in Step."""
 
     type: ClassVar[str] = "eval"
     step: int
     loss: float | None
     tokens: int | None = None
+    reward_chosen: float | None = None
+    reward_rejected: float | None = None
+    margin: float | None = None
+    accuracy: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +157,8 @@ Event = Start | Stage | Step | Gpu | Eval | Sample | Checkpoint | Finding | Erro
 _KINDS: dict[str, type[Event]] = {
     kind.type: kind for kind in (Start, Stage, Step, Gpu, Eval, Sample, Checkpoint, Finding, Error, End)
 }
+REWARDS = ("reward_chosen", "reward_rejected", "margin", "accuracy")
+"""Fields that a line leaves out where there is nothing in them."""
 _FIELDS = {name: frozenset(f.name for f in fields(kind)) for name, kind in _KINDS.items()}
 
 
@@ -156,7 +171,8 @@ class Record(NamedTuple):
 
 def encode(event: Event, seq: int, now: float) -> bytes:
     """One line of the log. A number that is not finite becomes null, since JSON has no NaN."""
-    mapping = {"v": VERSION, "seq": seq, "time": round(now, 3), "type": event.type, **asdict(event)}
+    said = {key: value for key, value in asdict(event).items() if value is not None or key not in REWARDS}
+    mapping = {"v": VERSION, "seq": seq, "time": round(now, 3), "type": event.type, **said}
     return json.dumps(_finite(mapping), ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
