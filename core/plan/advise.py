@@ -12,7 +12,8 @@ from core.numbers import gib
 from core.plan import defaults, findings, memory, speed
 from core.plan.cards import Card, card_here
 from core.plan.memory import Bytes
-from core.spec import Method, RunSpec
+from core.plan.objective import LEAST_BATCH, SEQUENCES, objective_of
+from core.spec import Method, Objective, RunSpec
 
 RESERVE = 0.06
 """Of the card's memory that is left free: the estimate's error, and what others may take meanwhile."""
@@ -50,6 +51,7 @@ class Plan:
     recommended: Method | None
     reason: str
     findings: tuple[Finding, ...] = ()
+    objective: Objective = "sft"
 
     def of(self, method: str) -> MethodPlan:
         return next(one for one in self.methods if one.method == method)
@@ -74,10 +76,11 @@ def advise(
     recommended, reason = _recommend(spec, shape, card, report, {one.method: one for one in methods})
     shown = asdict(card) | {"room": room(card), "precision": card.precision}
     least = next(one for one in methods if one.method == ("qlora" if spec.method == "auto" else spec.method))
-    way_out = "" if recommended else _way_out(spec, shape, card, least)
+    way_out = "" if recommended else _way_out(spec, shape, card, report, least)
     found = findings.of_plan(spec, shape, card, methods, recommended, way_out)
+    found += findings.of_objective(spec, report)
     found += findings.of_box(spec, machine, shape, card)
-    return Plan(shown, methods, recommended, reason, found)
+    return Plan(shown, methods, recommended, reason, found, objective_of(spec, report))
 
 
 def room(card: Card) -> int:
@@ -90,24 +93,35 @@ def _plan(
     spec: RunSpec, shape: ModelShape, card: Card, report: dict[str, Any] | None, method: Method
 ) -> MethodPlan:
     """The fastest setting of the method that fits; where none does, the smallest."""
-    length = defaults.length(spec, shape, card, report)
-    count = defaults.rows(report)
-    together = defaults.effective_batch(spec, card, count)
-    batches = [spec.batch] if spec.batch else _halves(together, spec.accumulate)
+    length, objective = defaults.length(spec, shape, card, report), objective_of(spec, report)
+    count, sequences = defaults.rows(report), SEQUENCES[objective]
+    epochs = defaults.epochs(spec, shape, count, objective)
+    together = defaults.effective_batch(spec, card, count, objective)
+    batches = [spec.batch] if spec.batch else _halves(together, spec.accumulate, LEAST_BATCH[objective])
     dials = [float(spec.recompute)] if spec.recompute != "auto" else [0.0, 1.0]
     optimizers = [spec.optimizer] if spec.optimizer != "auto" else _optimizers(method, card)
     settings = [(o, b, d) for o in optimizers for b in batches for d in dials]
-    sized = [(_bytes(spec, shape, card, method, length, together, *one), one) for one in settings]
+    sized = [(_bytes(spec, shape, card, method, length, together, *one, objective), one) for one in settings]
     fitting = [one for one in sized if one[0].total <= room(card)]
     fits = bool(fitting)
 
     def pace(choice: tuple[Bytes, tuple[str, int, float]]) -> float:
         _, (_, batch, dial) = choice
-        mean, useful = defaults.useful_share(batch, length, report)
-        tokens = int(batch * mean / useful)
+        mean, useful = defaults.useful_share(batch * sequences, length, report)
+        tokens = int(batch * sequences * mean / useful)
+        return rate_of(tokens, dial, useful) or tokens * useful / (1 + 0.3 * dial)
+
+    def rate_of(tokens: int, dial: float, useful: float) -> float | None:
         return speed.tokens_per_second(
-            shape, method, card, tokens=tokens, recompute=dial, useful=useful
-        ) or tokens * useful / (1 + 0.3 * dial)  # fmt: skip
+            shape,
+            method,
+            card,
+            tokens=tokens,
+            recompute=dial,
+            useful=useful,
+            objective=objective,
+            epochs=epochs,
+        )
 
     if fits:
         exact = [one for one in fitting if one[1][0] == fitting[0][1][0]]  # the first optimiser that fits
@@ -115,14 +129,11 @@ def _plan(
     else:
         held, (optimizer, batch, dial) = min(sized, key=lambda one: one[0].total)
     accumulate = spec.accumulate or max(1, round(together / batch))
-    mean, useful = defaults.useful_share(batch, length, report)
-    rate = speed.tokens_per_second(
-        shape, method, card, tokens=int(batch * mean / useful), recompute=dial, useful=useful
-    )
-    epochs = defaults.epochs(spec, shape, count)
+    mean, useful = defaults.useful_share(batch * sequences, length, report)
+    rate = rate_of(int(batch * sequences * mean / useful), dial, useful)
     steps = spec.steps or (math.ceil(count / (batch * accumulate)) * epochs if count else None)
     steps = max(1, round(steps)) if steps else None
-    seconds = steps * batch * accumulate * mean / rate if steps and rate else None
+    seconds = steps * batch * accumulate * sequences * mean / rate if steps and rate else None
     cost = seconds / 3600 * spec.price_per_hour if seconds and spec.price_per_hour is not None else None
     return MethodPlan(
         method,
@@ -133,7 +144,7 @@ def _plan(
         length,
         dial,
         optimizer,
-        defaults.learning_rate(spec, shape, method),
+        defaults.learning_rate(spec, shape, method, objective),
         epochs,
         steps,
         rate,
@@ -143,10 +154,10 @@ def _plan(
     )
 
 
-def _halves(together: int, accumulate: int | None) -> list[int]:
+def _halves(together: int, accumulate: int | None, least: int) -> list[int]:
     if accumulate:
-        return [max(1, together // accumulate)]
-    return [together // 2**n for n in range(together.bit_length()) if together // 2**n >= 1]
+        return [max(least, together // accumulate)]
+    return [together // 2**n for n in range(together.bit_length()) if together // 2**n >= least]
 
 
 def _optimizers(method: Method, card: Card) -> list[str]:
@@ -166,6 +177,7 @@ def _bytes(
     optimizer: str,
     batch: int,
     dial: float,
+    objective: Objective = "sft",
 ) -> Bytes:
     held = memory.estimate(
         shape,
@@ -181,6 +193,7 @@ def _bytes(
         accumulate=spec.accumulate or max(1, round(together / batch)),
         padded=batch > 1,
         dora=spec.lora.dora,
+        objective=objective,
     )
     # paged moments move to the host's memory when the card is full
     return replace(held, optimizer=held.optimizer // 4) if optimizer.startswith("paged") else held
@@ -232,16 +245,19 @@ def _recommend(
     if qlora.fits:
         why = f"QLoRA needs {gib(qlora.bytes.total)} of the {have} there are"
         return "qlora", f"{why}; LoRA would need {gib(lora.bytes.total)}. {_TRADE['qlora']}."
-    return None, f"nothing fits: {_way_out(spec, shape, card, qlora)}"
+    return None, f"nothing fits: {_way_out(spec, shape, card, report, qlora)}"
 
 
-def _way_out(spec: RunSpec, shape: ModelShape, card: Card, least: MethodPlan) -> str:
+def _way_out(
+    spec: RunSpec, shape: ModelShape, card: Card, report: dict[str, Any] | None, least: MethodPlan
+) -> str:
     """The smallest change that would make the smallest method fit."""
-    have = room(card)
+    have, objective = room(card), objective_of(spec, report)
+    batch = LEAST_BATCH[objective]
     for length in (2048, 1024, 512, 256):
         if length < least.length:
-            held = _bytes(spec, shape, card, "qlora", length, 1, least.optimizer, 1, 1.0)
+            held = _bytes(spec, shape, card, "qlora", length, 1, least.optimizer, batch, 1.0, objective)
             if held.total <= have:
-                return f"QLoRA would with length {length:,}, batch 1 and recompute ({gib(held.total)})"
+                return f"QLoRA would with length {length:,}, batch {batch} and recompute ({gib(held.total)})"
     short = gib(least.bytes.total - have)
     return f"QLoRA is {short} short of the {gib(have)} there are; take a smaller model or a larger card"

@@ -7,7 +7,8 @@ from typing import Any
 
 from core.models.shape import ModelShape
 from core.plan.cards import Card
-from core.spec import Method, RunSpec
+from core.plan.objective import LEAST_BATCH
+from core.spec import Method, Objective, RunSpec
 
 SHORT = 2048
 """Rows up to here are kept whole without asking what that costs."""
@@ -21,6 +22,35 @@ RATES = (
     (4e9, 2e-5, 2e-4),
     (float("inf"), 1e-5, 2e-4),
 )
+PREFERENCE_RATES: dict[Objective, tuple[tuple[float, float, float], ...]] = {
+    # full, LoRA; published recipes for 7 B: DPO 5e-7 and 5e-6, KTO 5e-7 to 1e-6, ORPO 5e-6 to 8e-6
+    "dpo": (
+        (5e6, 1e-4, 1e-3),
+        (1e8, 1e-5, 1e-4),
+        (1e9, 1e-6, 5e-5),
+        (4e9, 1e-6, 2e-5),
+        (float("inf"), 5e-7, 5e-6),
+    ),
+    "orpo": (
+        (5e6, 5e-4, 2e-3),
+        (1e8, 1e-4, 5e-4),
+        (1e9, 1e-5, 5e-5),
+        (4e9, 8e-6, 5e-5),
+        (float("inf"), 8e-6, 3e-5),
+    ),
+    "kto": (
+        (5e6, 1e-4, 1e-3),
+        (1e8, 1e-5, 1e-4),
+        (1e9, 1e-6, 2e-5),
+        (4e9, 1e-6, 1e-5),
+        (float("inf"), 5e-7, 5e-6),
+    ),
+}
+"""As RATES. A preference is learned in far smaller steps than answers: there is always a way to make the
+rejected answer less likely still, and a large step takes it by spoiling both."""
+PREFERENCE_EPOCHS = 1.0
+"""A pair that is ranked right is not learned again but moved further apart; a second time through mostly
+drives both answers away from what the model would say."""
 TINY = 5e6
 """Parameters below which a model remembers a row only after many looks; the demo's wants eight or more."""
 STEPS_AN_EPOCH = 20
@@ -52,20 +82,22 @@ def rows(report: dict[str, Any] | None) -> int | None:
     return int(report.get("train_rows") or 0) or None
 
 
-def effective_batch(spec: RunSpec, card: Card, count: int | None) -> int:
+def effective_batch(spec: RunSpec, card: Card, count: int | None, objective: Objective = "sft") -> int:
     """Rows of one step: a power of two."""
     if spec.batch is not None and spec.accumulate is not None:
         return spec.batch * spec.accumulate
     wanted = BATCH[card.kind]
     while count is not None and wanted > 1 and count / wanted < STEPS_AN_EPOCH:
         wanted //= 2
-    return max(wanted, spec.batch or 1)
+    return max(wanted, spec.batch or 1, LEAST_BATCH[objective])
 
 
-def epochs(spec: RunSpec, shape: ModelShape, count: int | None) -> float:
+def epochs(spec: RunSpec, shape: ModelShape, count: int | None, objective: Objective = "sft") -> float:
     """Times through the data: few rows want more, facts want more than a manner, a tiny model most."""
     if spec.epochs is not None:
         return spec.epochs
+    if objective != "sft":
+        return PREFERENCE_EPOCHS
     few = count is None or count <= 2_000
     if shape.parameters < TINY and few and spec.aim != "try":
         return 8.0
@@ -78,11 +110,12 @@ def epochs(spec: RunSpec, shape: ModelShape, count: int | None) -> float:
     return 2.0 if count is not None and count <= 20_000 else 1.0
 
 
-def learning_rate(spec: RunSpec, shape: ModelShape, method: Method) -> float:
+def learning_rate(spec: RunSpec, shape: ModelShape, method: Method, objective: Objective = "sft") -> float:
     """Small models want, and bear, larger steps; adapters about ten times those of full tuning."""
     if spec.learning_rate is not None:
         return spec.learning_rate
-    full, adapters = next((full, lora) for most, full, lora in RATES if shape.parameters < most)
+    rates = PREFERENCE_RATES.get(objective, RATES)
+    full, adapters = next((full, lora) for most, full, lora in rates if shape.parameters < most)
     return full if method == "full" else adapters
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.machine import Finding, Machine
 from core.models.catalogue import entry
@@ -10,6 +10,7 @@ from core.models.hub import cached_folder
 from core.models.shape import ModelShape
 from core.numbers import duration
 from core.plan.cards import Card
+from core.plan.objective import LEAST_BATCH, NAMES, asked_by, objective_of, refusal
 from core.spec import Method, RunSpec
 
 if TYPE_CHECKING:
@@ -65,6 +66,29 @@ def of_plan(
     if shape.estimated:
         message = f"{shape.architecture} is a family we do not know: its size is reckoned, not counted"
         found.append(Finding("info", "estimated", message, "watch the memory of the first steps"))
+    return tuple(found)
+
+
+def of_objective(spec: RunSpec, report: dict[str, Any] | None) -> tuple[Finding, ...]:
+    """Whether the data are of the kind that the objective takes, and what it does with them."""
+    objective, found = objective_of(spec, report), []
+    if report and (refused := refusal(objective, asked_by(report))):
+        what, why, todo = refused
+        found.append(Finding("stop", "objective", f"{what}: {why}", todo))
+    elif objective == "sft" and asked_by(report) == "dpo":
+        message = "of each pair the chosen answer alone is learned, as objective sft asks"
+        found.append(Finding("info", "chosen_only", message, "set objective: dpo to learn from both"))
+    if objective == "sft":
+        return tuple(found)
+    if spec.packing:
+        message = f"rows cannot be packed for {NAMES[objective]}, which compares whole answers"
+        found.append(Finding("stop", "packing_preference", message, "set packing: false"))
+    if spec.batch is not None and spec.batch < LEAST_BATCH[objective]:
+        message = "KTO sets the answers of one pass beside each other, so batch must be 2 or more"
+        found.append(Finding("stop", "kto_batch", message, "set batch: 2, or leave it to the plan"))
+    if spec.lora.dropout and spec.method != "full":
+        message = f"{NAMES[objective]} leaves dropout out, so lora.dropout does nothing"
+        found.append(Finding("info", "no_dropout", message, "set lora.dropout: 0"))
     return tuple(found)
 
 

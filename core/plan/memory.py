@@ -5,6 +5,11 @@ a decoder layer, read off a trace of saved and passing tensors of Llama layers (
 TRL 1.16), and were held against peaks measured on a card (tests/plan/test_memory.py has the figures and the
 errors). They are for the plain trainer: SDPA attention, whole layers recomputed or none, TRL's fused head.
 
+Preferences (TRL 1.16's DPO and KTO, and ORPO with the same head): a pair is two sequences, so a pass has
+twice the tokens. The model as it was is asked with the adapters off while the learned pass is held: that
+takes one layer's passing tensors and a tile of logits, never a second model. A full run asks it before the
+first step; its weights are fp32, since steps of 1e-6 would round away in bf16.
+
 Letters: n tokens of a pass (batch x length), h hidden, i the MLP's width, q = heads x head width, k the same
 of keys, c bytes of the compute dtype.
 """
@@ -13,7 +18,8 @@ from dataclasses import dataclass
 
 from core.models.count import Linear
 from core.models.shape import ModelShape
-from core.spec import Method
+from core.plan.objective import SEQUENCES
+from core.spec import Method, Objective
 
 CONTEXT = 700 * 2**20
 """CUDA's context, the kernels of its libraries and cuBLAS's workspaces; NVML shows it, torch does not."""
@@ -79,6 +85,7 @@ def estimate(
     padded: bool | None = None,
     dora: bool = False,
     input_copies: bool = False,
+    objective: Objective = "sft",
 ) -> Bytes:
     """The peak of training steps of `accumulate` passes of `batch` rows of `length` tokens, all learned.
 
@@ -86,8 +93,11 @@ def estimate(
     length, None: as soon as there are two. `input_copies`: PEFT's default of copying what goes into each
     adapter, which `core.train.model` turns off where it is of no use.
     """
-    padded = batch > 1 if padded is None else padded
+    batch *= SEQUENCES[objective]
+    padded = batch > 1 if padded is None else padded or objective != "sft"
     tokens, full = batch * length, method == "full"
+    if full and objective != "sft" and precision == "bf16":
+        precision = "fp16"  # as there: fp32 weights under autocast
     compute = 4 if precision == "fp32" else 2
     trained, width = _trained(shape, method, rank, targets, precision)
     dora = dora and not full
@@ -117,7 +127,10 @@ def estimate(
     missing = 0 if accumulate > 1 else width * _last_gradients(shape) if full else 0
     at_first = gradients - missing + layer + passing
     at_step = gradients + (8 * shape.embedding if optimizer == "adafactor" and full else 0)
-    fullest = max(at_loss, at_last, at_first, at_step)
+    asked = tokens * _forward(shape, compute) + _tile(shape, tokens, compute, on_gpu)
+    compares = objective in ("dpo", "kto") and not full
+    at_reference = before + shape.layers * each + ends + asked if compares else 0
+    fullest = max(at_loss, at_last, at_first, at_step, at_reference)
     on_top = int(fullest - gradients)
     loss = min(int(head), on_top) if fullest == at_loss else 0
     return Bytes(
@@ -235,12 +248,22 @@ def _last_gradients(shape: ModelShape) -> int:
     return _matrices(shape) + (0 if shape.tied else shape.embedding)
 
 
+def _forward(shape: ModelShape, compute: int) -> float:
+    """Bytes a token that come and go in a layer that nothing is kept of: the hidden state, its norm in fp32
+    and cast, and the MLP's gate, up and product."""
+    return shape.hidden * (4 + 3 * compute) + 3 * compute * _mlp_width(shape)
+
+
 def _loss(shape: ModelShape, tokens: int, compute: int, full: bool, on_gpu: bool) -> int:
     """The fused head's tile of logits, the gradient of the hidden states in fp32 and cast, and in a full run
     the gradient of the head in fp32 and cast."""
+    head = (4 + compute) * shape.embedding if full else 0
+    return _tile(shape, tokens, compute, on_gpu) + tokens * shape.hidden * (4 + compute) + head
+
+
+def _tile(shape: ModelShape, tokens: int, compute: int, on_gpu: bool) -> int:
     rows = min(tokens, LOSS_TILE[0])
     tile = rows * LOSS_TILE[1] * compute
     if not on_gpu:
         tile += CPU_TILE_COPIES * 4 * rows * min(shape.vocab, LOSS_TILE[1])
-    head = (4 + compute) * shape.embedding if full else 0
-    return tile + tokens * shape.hidden * (4 + compute) + head
+    return tile

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from core.spec import Objective, RunSpec
+from core.spec import Method, Objective, RunSpec
 
 NAMES: dict[Objective, str] = {"sft": "answers", "dpo": "DPO", "orpo": "ORPO", "kto": "KTO"}
 ABOUT: dict[Objective, str] = {
@@ -25,6 +25,25 @@ WHAT: dict[Objective, str] = {
     "kto": "answers with a label, good or bad",
 }
 ROWS_OF: dict[Objective, Objective] = {"sft": "sft", "dpo": "dpo", "orpo": "dpo", "kto": "kto"}
+
+
+SEQUENCES: dict[Objective, int] = {"sft": 1, "dpo": 2, "orpo": 2, "kto": 1}
+"""Sequences that one row puts through the model: a pair is the chosen and the rejected one."""
+LEAST_BATCH: dict[Objective, int] = {"sft": 1, "dpo": 1, "orpo": 1, "kto": 2}
+"""KTO sets each answer of a pass beside another's prompt, so it needs two."""
+
+
+def more_passes(objective: Objective, method: Method, epochs: float) -> float:
+    """Forward passes a token beside the one that is learned from.
+
+    DPO asks the model as it was (one), KTO it and the present one about mismatched answers too (three).
+    A full run asks the model as it was once and keeps what it said, so that is shared by the epochs.
+    """
+    if objective == "dpo":
+        return 1.0 if method != "full" else 1.0 / max(epochs, 1.0)
+    if objective == "kto":
+        return 3.0 if method != "full" else 1.0 + 2.0 / max(epochs, 1.0)
+    return 0.0
 
 
 def asked_by(report: dict[str, Any] | None) -> Objective:

@@ -35,6 +35,7 @@ def resolve(spec: RunSpec, plan: Plan, shape: ModelShape, report: dict[str, Any]
     precision = str((plan.card or {}).get("precision") or "fp32")
     filled: dict[str, Any] = {
         "method": method,
+        "objective": plan.objective,
         "length": chosen.length,
         "batch": chosen.batch,
         "accumulate": chosen.accumulate,

@@ -7,7 +7,8 @@ that learn, and recompute is a second forward pass.
 
 from core.models.shape import ModelShape
 from core.plan.cards import Card
-from core.spec import Method
+from core.plan.objective import more_passes
+from core.spec import Method, Objective
 
 SHARE = {"full": 0.41, "lora": 0.38, "qlora": 0.38}
 """Of a card's data-sheet rate. On an H200 (989 TFLOP/s) eight billion parameters came to 0.41 in full tuning
@@ -18,21 +19,32 @@ CORE_RATE = 25e9
 """Operations a second of one CPU core; fitted to a 28 M model's 300 tokens/s on two."""
 
 
-def operations(shape: ModelShape, method: Method, recompute: float) -> float:
+def operations(
+    shape: ModelShape, method: Method, recompute: float, objective: Objective = "sft", epochs: float = 1.0
+) -> float:
     """Operations a token."""
     through = shape.active_parameters - (0 if shape.tied else shape.embedding)
     passes = 2 + 2 + (2 if method == "full" else 0) + 2 * recompute
+    passes += 2 * more_passes(objective, method, epochs)
     return passes * through
 
 
 def tokens_per_second(
-    shape: ModelShape, method: Method, card: Card, *, tokens: int, recompute: float, useful: float = 1.0
+    shape: ModelShape,
+    method: Method,
+    card: Card,
+    *,
+    tokens: int,
+    recompute: float,
+    useful: float = 1.0,
+    objective: Objective = "sft",
+    epochs: float = 1.0,
 ) -> float | None:
     """Useful tokens a second. `tokens`: of one pass, padding included, of which the share `useful` is not.
 
     None where the card's rate is not known.
     """
-    work = operations(shape, method, recompute)
+    work = operations(shape, method, recompute, objective, epochs)
     if card.kind == "cpu":
         seconds = tokens * work / (CORE_RATE * max(1, card.cores))
         return useful * tokens / (seconds + shape.layers * LAYER_SECONDS["cpu"])
