@@ -99,6 +99,7 @@ _STAGES = {
     "download": "Downloading the model",
     "load": "Loading the model",
     "tokenise": "Turning the rows into tokens",
+    "reference": "Asking the model what it would say before it changes",
     "compile": "Compiling the model's layers",
     "first step": "Taking the first step",
     "train": "Training",
@@ -106,6 +107,7 @@ _STAGES = {
     "save": "Saving",
 }
 _WHY = {
+    "reference": "Full tuning compares with these numbers, so that no second model is held.",
     "compile": "The first step takes a minute or so for it; all that follow are faster.",
     "first step": "It shows whether everything fits; the next ones are faster.",
 }

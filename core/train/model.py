@@ -3,8 +3,9 @@
 What lies in memory, in bytes a parameter (`core.plan.memory` counts the same):
 
 - full: weights and gradients in the weights' dtype (bf16: 2 + 2; fp32: 4 + 4, also for fp16 on older
-  cards, whose scaler wants fp32), and the optimiser's two moments in that dtype too (AdamW on bf16:
-  2 + 2; on fp32: 4 + 4; 8-bit AdamW: 1 + 1, tensors under 4,096 elements as fp32).
+  cards, whose scaler wants fp32, and for preferences, whose steps of 1e-6 would round away), and the
+  optimiser's two moments in that dtype too (AdamW on bf16: 2 + 2; on fp32: 4 + 4; 8-bit AdamW: 1 + 1,
+  tensors under 4,096 elements as fp32).
 - LoRA and QLoRA: adapters, their gradients and moments in fp32 (4 + 4 + 4 + 4; 8-bit AdamW:
   4 + 4 + 1 + 1), whatever the base is in. bf16 has eight bits of mantissa: a step of 1e-4 on a
   weight of 0.02 would round away. They are small, so the exactness is cheap.
@@ -24,15 +25,17 @@ from core.spec import RunSpec
 from core.train.device import Device
 
 
-def load(spec: RunSpec, folder: Path, device: Device) -> Any:
+def load(spec: RunSpec, folder: Path, device: Device, *, small_steps: bool = False) -> Any:
     """The causal LM of `folder` on `device`, ready to be trained by the spec's method.
+
+    `small_steps`: they would round away in bf16, so that a full run's weights are fp32.
 
     Returns a transformers model (full) or a PEFT model. UserError for what is no causal LM.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
-    options: dict[str, Any] = {"dtype": base_dtype(spec.method, device)}
+    options: dict[str, Any] = {"dtype": base_dtype(spec.method, device, small_steps)}
     if spec.method == "qlora":
         options |= {"quantization_config": four_bits(device)}
     try:
@@ -56,11 +59,12 @@ def load(spec: RunSpec, folder: Path, device: Device) -> Any:
     return with_adapters(model, spec, device)
 
 
-def base_dtype(method: str, device: Device) -> Any:
+def base_dtype(method: str, device: Device, small_steps: bool = False) -> Any:
     """The dtype of the weights that are loaded; see the module's docstring."""
     import torch
 
-    return torch.float32 if method == "full" and device.precision == "fp16" else device.dtype
+    wide = method == "full" and (device.precision == "fp16" or small_steps)
+    return torch.float32 if wide else device.dtype
 
 
 def four_bits(device: Device) -> Any:

@@ -196,6 +196,8 @@ def rewards(logs: Mapping[str, float], prefix: str = "") -> dict[str, float]:
     }
     if "reward_chosen" in found and "reward_rejected" in found:
         found.setdefault("margin", found["reward_chosen"] - found["reward_rejected"])
+    if found.get("margin") == 0:  # before the first step all rewards are equal, and nothing is ranked
+        found.pop("accuracy", None)
     return found
 
 
