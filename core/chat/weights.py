@@ -22,7 +22,7 @@ from core.errors import UserError
 from core.numbers import gib
 from core.runs.folder import RunFolder
 from core.spec import RunSpec
-from core.train.device import BF16_CAPABILITY, Device
+from core.train.device import BF16_CAPABILITY, Device, take_any_length
 from core.train.download import fetch
 from core.train.model import four_bits, keep_unpacked
 
@@ -228,6 +228,7 @@ def _model(name: str, revision: str | None, tell: Tell, *, four_bit: bool = Fals
 def _place() -> tuple[str, Device]:
     if not torch.cuda.is_available():
         return "cpu", Device("cpu", "fp32")
+    take_any_length()
     index = max(range(torch.cuda.device_count()), key=lambda one: torch.cuda.mem_get_info(one)[0])
     capable = torch.cuda.get_device_capability(index) >= BF16_CAPABILITY
     return f"cuda:{index}", Device("cuda", "bf16" if capable else "fp16")
