@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from core.data.findings import Finding
+
 Row = dict[str, Any]
 
 
@@ -23,13 +25,16 @@ class Source:
     place: Callable[[], int] | None = None
     """Bytes of `size` read so far in the newest pass."""
     jump: Callable[[int], Iterator[Row]] | None = None
-    """A pass that begins at a row (from 1) without reading all before it; None: the kind does not allow it."""
+    """A pass that begins at a row (from 1) without reading all before it; None: this kind has none."""
     dropped_column: str | None = None
     """An index column that a spreadsheet or pandas left behind; it is not in the rows."""
     splits: tuple[str, ...] = ()
     """The splits that lie in the source or beside it, with the one that is read; empty: it has none."""
     eval: str | None = None
-    """What `data.eval` should be to hold out the source's own split: the name of a split, or a file's path."""
+    """What `data.eval` should be to hold out the source's own split: a split's name, or a file's path."""
+
+    findings: Callable[[], tuple[Finding, ...]] = tuple
+    """What the newest pass found out about the source itself, such as pages that could not be fetched."""
 
     def start(self, number: int) -> Iterator[Row]:
         """The rows from `number` on, counted from 1, by the shortest way there is."""
