@@ -1,204 +1,147 @@
-"""Says what a dataset is: its format, how sure that is, and what each column becomes."""
+"""Says what a dataset is: its format, how sure that is, by what, and what each column becomes."""
 
-import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from core.data.files import Row
-from core.errors import UserError, nearest
+from core.data import shapes
+from core.data.columns import HOW_TO_MAP, listed, verdict
+from core.data.findings import Finding, Remedy
+from core.data.mapped import as_mapped
+from core.data.shapes import FAMILIES, Shape
+from core.data.sources.source import Row
+from core.data.wording import Parts, parts_of
+from core.errors import UserError
+from core.spec import SourceSpec
 
-# Names that people give to a role, the usual one first. Compared without case, spaces and underscores.
-NAMES: dict[str, tuple[str, ...]] = {
-    "messages": ("messages", "conversations", "conversation", "dialog", "dialogue", "chat", "turns"),
-    "prompt": ("prompt", "instruction", "question", "query", "user", "human", "problem", "input"),
-    "completion": (
-        "completion",
-        "output",
-        "response",
-        "answer",
-        "assistant",
-        "gpt",
-        "target",
-        "solution",
-        "reply",
-    ),
-    "input": ("input", "context"),
-    "system": ("system", "systemprompt", "systemmessage"),
-    "text": ("text", "content", "document", "story"),
-}
-REJECTED = ("rejected", "rejectedmessages", "responsek", "rejectedresponse")
-
-TRAINED = ("alpaca", "sharegpt", "messages", "completion", "text")
-HOW_TO_MAP = "say which column is what, as in --column prompt=NAME --column completion=NAME"
+TRAINED = ("alpaca", "sharegpt", "messages", "completion", "text", "preference", "kto")
+LOOKED_AT = 200
+AUTO = SourceSpec(source="-")
 
 
 @dataclass(frozen=True)
 class Recognised:
-    """`format` is one of TRAINED, or preference, kto, tools, questions, unknown, which cannot be trained yet.
+    """`format` is one of TRAINED, or questions or unknown, which cannot be trained on.
 
-    `confidence` is the share of looked-at rows that have this shape, lowered where a name had to be guessed.
-    `roles` maps a role (prompt, completion, input, system, messages, text) to its column.
+    `confidence` is the share of looked-at rows that have this shape, lowered where a name had to be
+    guessed. `roles` maps a role of the spec to its column.
     """
 
     format: str
     confidence: float
     roles: dict[str, str] = field(default_factory=dict)
+    why: str = ""
+    """What it was recognised by, in a short phrase."""
     refusal: str = ""
-    """Why it cannot be trained, where it cannot."""
-    ignored: tuple[str, ...] = ()
-    """Columns that say something which is not used, such as ranked answers beside a plain one."""
+    """Why it cannot be trained on, where it cannot."""
+    findings: tuple[Finding, ...] = ()
+    """What was guessed, or holds something that is not used."""
+    fixed: bool = False
+    """Whether the user said the format or the columns: then no row is read in another way."""
+    template: Parts = ()
+    """What the prompt is made of, where the spec's instruction names columns."""
+
+    @property
+    def objective(self) -> str:
+        """What such rows can teach: sft, dpo or kto."""
+        return {"preference": "dpo", "kto": "kto"}.get(self.format, "sft")
 
 
-def recognise(rows: list[Row], format: str = "auto", columns: dict[str, str] | None = None) -> Recognised:
-    """The format of `rows`. UserError: mapped columns that are not there, or a format that does not fit."""
-    if columns:
-        return _as_mapped(rows, format, columns)
-    looked_at = [shape_of(row) for row in rows[:200]]
-    by_shape = Counter((one.format, str(one.roles)) for one in looked_at)
-    commonest, count = by_shape.most_common(1)[0]
-    first = next(one for one in looked_at if (one.format, str(one.roles)) == commonest)
-    result = replace(first, confidence=round(first.confidence * count / len(looked_at), 2))
-    if format not in ("auto", result.format):
-        return _as_told(result, format, rows)
-    return result
+def recognise(rows: Sequence[Row], spec: SourceSpec = AUTO) -> Recognised:
+    """The format of the rows at a source's head, of which the first 200 count.
+
+    UserError: mapped columns or columns of the instruction that are not there, or a format that does not fit.
+    """
+    rows = rows[:LOOKED_AT]
+    there = list(dict.fromkeys(key for row in rows for key in row))
+    template = parts_of(spec.instruction, there) if spec.instruction else ()
+    asked = tuple(column for _, column in template if column)
+    if not rows:
+        return Recognised("unknown", 0.0, refusal="it has no rows")
+    roles = {str(role): column for role, column in spec.columns.items()}
+    shape = as_mapped(rows, roles, spec.format, bool(asked)) if roles else None
+    found = _as(shape, 1.0) if shape else _commonest(rows, asked, spec.format)
+    if shape is None and roles:  # only what stands beside was said: the rest as it is recognised
+        found = replace(found, roles={**found.roles, **roles})
+    if spec.format not in ("auto", found.format) and not _goes_for(spec.format, found):
+        raise UserError(
+            f"the data is not {spec.format}",
+            f"its columns {listed(there)} look like {found.format}",
+            f"leave the format to auto, or {HOW_TO_MAP}",
+        )
+    if spec.instruction and found.format == "text":
+        raise UserError(
+            "plain text takes no instruction",
+            "an instruction stands before a prompt, and plain text has none",
+            "leave the instruction out, or map a prompt and a completion",
+        )
+    if asked and "messages" in found.roles:
+        raise UserError(
+            "the instruction names columns",
+            "these rows are conversations, so their questions are there already",
+            "leave the braces out: then it stands before the first question",
+        )
+    fixed = bool(roles or asked) or spec.format != "auto"
+    return replace(found, fixed=fixed, template=template)
 
 
 def shape_of(row: Row) -> Recognised:
-    """What one row looks like."""
-    known = {key.lower().replace("_", "").replace(" ", "").replace("-", ""): key for key in row}
-
-    def column(role: str) -> str | None:
-        return next((known[name] for name in NAMES[role] if name in known), None)
-
-    ranked = any(name in known for name in REJECTED)
-    ignored = tuple(known[name] for name in ("chosen", "rejected") if name in known)
-    turns = column("messages")
-    instructed = column("system")
-    system = {"system": instructed} if instructed and instructed != turns else {}
-    if turns and (found := _turns(row[turns])):
-        if ranked:
-            return Recognised(
-                "preference", 1.0, {}, _later("preference pairs (a chosen and a rejected answer)")
-            )
-        if isinstance(row.get("label"), bool):
-            return Recognised("kto", 1.0, {}, _later("answers labelled good or bad (KTO)"))
-        if found == "questions":
-            return Recognised(
-                "questions", 1.0, {}, "it holds questions without answers, so nothing would be learned"
-            )
-        if row.get("tools") or _speaks_to_tools(row[turns]):
-            return Recognised("tools", 1.0, {}, _later("conversations with tool calls"))
-        return Recognised(found, 1.0, {"messages": turns, **system})
-    answer, question = column("completion"), column("prompt")
-    if answer and question and answer != question:
-        roles = {"prompt": question, "completion": answer, **system}
-        extra = next(
-            (known[name] for name in NAMES["input"] if name in known and known[name] != question), None
-        )
-        usual = {answer.lower(), question.lower()} & {"completion", "output", "response", "answer"}
-        sure = 1.0 if usual else 0.8
-        if extra:
-            roles["input"] = extra
-        alpaca = extra and "instruction" in question.lower()
-        return Recognised("alpaca" if alpaca else "completion", sure, roles, ignored=ignored)
-    if ranked:
-        return Recognised("preference", 1.0, {}, _later("preference pairs (a chosen and a rejected answer)"))
-    text = column("text")
-    if text and isinstance(row[text], str):
-        return Recognised("text", 1.0 if len(row) == 1 else 0.8, {"text": text})
-    if question and not answer:
-        return Recognised(
-            "questions", 0.8, {}, "it holds questions without answers, so nothing would be learned"
-        )
-    why = f"the columns {_listed(row)} are none of the known ones"
-    return Recognised("unknown", 0.0, {}, why)
+    """What one row looks like by itself."""
+    return _as(shapes.shape_of(row), 1.0)
 
 
-def _turns(value: Any) -> str | None:
-    """messages, sharegpt or questions, if `value` is a conversation."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value) if value.lstrip().startswith("[") else None
-        except json.JSONDecodeError:
-            return None
-    if not isinstance(value, list) or not value:
-        return None
-    if all(isinstance(turn, dict) for turn in value):
-        keys = value[0].keys()
-        if "role" in keys:
-            return "messages"
-        return "sharegpt" if {"from", "value"} <= keys or {"user", "assistant"} & keys else None
-    return "questions" if all(isinstance(turn, str) for turn in value) else None
+def _commonest(rows: Sequence[Row], asked: tuple[str, ...], format: str) -> Recognised:
+    wanted = FAMILIES.get(format)
+    looked_at = [shapes.shape_of(row, wanted, asked) for row in rows]
+    known = [one for one in looked_at if one.family != "unknown"] or looked_at
+    cores = Counter(one.core for one in known)
+    core, count = cores.most_common(1)[0]
+    alike = [one for one in known if one.core == core]
+    label = alike[0].needed.get("label")
+    if label and not wanted and any(_is_no_verdict(row.get(label)) for row in rows):
+        bare = [{name: value for name, value in row.items() if name != label} for row in rows]
+        return _commonest(bare, asked, format)  # classes, not verdicts
+    if wanted and alike[0].family == "unknown":
+        return _as(shapes.shape_of(rows[0]), 1.0)
+    # what only some rows have beside, an input or tools, is a column of them all
+    told = max(alike, key=lambda one: (one.answered, one.format == "alpaca", len(one.beside)))
+    beside: dict[str, str] = {}
+    for one in alike:
+        beside = {**one.beside, **beside}
+    found = _as(replace(told, beside=beside), count / len(looked_at))
+    same = found.format in ("alpaca", "completion") and format in ("alpaca", "completion")
+    return replace(found, format=format) if same else found
 
 
-TOOL_ROLES = {
-    "tool",
-    "tools",
-    "function",
-    "function_call",
-    "observation",
-    "tool_call",
-    "tool_calls",
-    "function_response",
-}
+def _is_no_verdict(value: object) -> bool:
+    return value is not None and verdict(value) is None
 
 
-def _speaks_to_tools(turns: Any) -> bool:
-    if not isinstance(turns, list):
-        return False
-    return any(turn.get("role", turn.get("from")) in TOOL_ROLES or turn.get("tool_calls") for turn in turns)
+def _as(shape: Shape, share: float) -> Recognised:
+    format, refusal = shape.format, shape.refusal
+    if shape.family != "unknown" and not shape.answered:
+        format, refusal = "questions", "it holds questions without answers, so nothing would be learned"
+    roles = {} if refusal else {**shape.needed, **shape.beside}
+    found = [] if refusal else _findings(shape)
+    return Recognised(format, round(shape.sure * share, 2), roles, shape.why, refusal, tuple(found))
 
 
-def _later(what: str) -> str:
-    return f"it holds {what}, which this version does not train"
+def _goes_for(format: str, found: Recognised) -> bool:
+    return found.format in TRAINED and FAMILIES.get(format) == FAMILIES.get(found.format)
 
 
-def _listed(row: Row) -> str:
-    names = [repr(key) if " " in key or not key else key for key in list(row)[:6]]
-    return ", ".join(names) + (", …" if len(row) > 6 else "")
-
-
-def _as_mapped(rows: list[Row], format: str, columns: dict[str, str]) -> Recognised:
-    there = dict.fromkeys(key for row in rows[:200] for key in row)
-    for role, column in columns.items():
-        if role not in NAMES:
-            raise UserError(f"{role} is no role of a column", f"roles are {', '.join(NAMES)}", HOW_TO_MAP)
-        if column not in there:
-            near = nearest(column, there)
-            hint = f"did you mean {near}?" if near else HOW_TO_MAP
-            raise UserError(f"there is no column {column}", f"the columns are {_listed(there)}", hint)
-    if "messages" in columns:
-        turns = next((kind for row in rows[:200] if (kind := _turns(row.get(columns["messages"])))), None)
-        if turns not in ("messages", "sharegpt"):
-            raise UserError(
-                f"the column {columns['messages']} holds no conversations",
-                "each row should be a list of turns with role and content, or from and value",
-                "map prompt and completion instead",
-            )
-        return Recognised(turns, 1.0, dict(columns))
-    if "completion" in columns and "prompt" in columns:
-        return Recognised("alpaca" if "input" in columns else "completion", 1.0, dict(columns))
-    if "text" in columns:
-        return Recognised("text", 1.0, dict(columns))
-    raise UserError(
-        f"the mapping {', '.join(columns)} is not enough",
-        "it takes prompt and completion, or messages, or text",
-        HOW_TO_MAP,
-    )
-
-
-def _as_told(found: Recognised, format: str, rows: list[Row]) -> Recognised:
-    """The user named a format that was not the first guess: taken if the rows can be read as it."""
-    if format == "text":
-        known = {key.lower(): key for key in rows[0]}
-        text = next((known[name] for name in NAMES["text"] if name in known), None)
-        if text:
-            return Recognised("text", 1.0, {"text": text})
-    if {format, found.format} == {"alpaca", "completion"} and found.roles:
-        return Recognised(format, found.confidence, found.roles, ignored=found.ignored)
-    raise UserError(
-        f"the data is not {format}",
-        f"its columns {_listed(rows[0])} look like {found.format}",
-        f"leave the format to auto, or {HOW_TO_MAP}",
-    )
+def _findings(shape: Shape) -> list[Finding]:
+    found: list[Finding] = []
+    if shape.guessed:
+        message = f"no column says by its name what it is: {shape.guessed}"
+        todo = f"if that is wrong, {HOW_TO_MAP}"
+        found.append(Finding("warn", "guessed_columns", message, (), todo))
+    if shape.ranked:
+        message = f"{' and '.join(shape.ranked)} hold ranked answers, which are not used beside a plain one"
+        remedy = Remedy("learn which is preferred", {"data.format": "preference"})
+        todo = "set the format to preference to learn which is preferred"
+        found.append(Finding("info", "ignored_columns", message, (), todo, remedies=(remedy,)))
+    if "weight" in shape.beside:
+        message = f"the column {shape.beside['weight']} says how much a row counts"
+        found.append(Finding("info", "row_weights", message))
+    return found

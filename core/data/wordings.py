@@ -27,9 +27,14 @@ SAYS: dict[str, Wording] = {
     # whether a row can be read at all
     "other_schema": Wording(
         "stop",
-        "{n} row{s} ({where}) do{es} not have the columns of the rest: {detail}",
-        "keep one kind of row in a file",
+        "{n} row{s} ({where}) {are} of another kind than the rest and cannot be learned with it: {detail}",
+        "keep one kind of row in a file, or leave them out",
         OUT,
+    ),
+    "mixed_formats": Wording(
+        "warn",
+        "{n} row{s} ({where}) ha{ve} another format than the rest and {are} read by that format: {detail}",
+        "look at one of them; set the format to refuse all that are not of it",
     ),
     "no_answer": Wording(
         "warn",
@@ -47,6 +52,31 @@ SAYS: dict[str, Wording] = {
         "{n} row{s} ({where}) {are} left out, their turns cannot be read: {detail}",
         "mend or drop the rows",
     ),
+    "no_prompt": Wording(
+        "warn",
+        "{n} row{s} ({where}) {are} left out, nothing says what was asked: {detail}",
+        "map the column that holds the prompt",
+    ),
+    "same_answers": Wording(
+        "warn",
+        "{n} row{s} ({where}) {are} left out: the chosen answer is the rejected one",
+        "drop them or mend their answers",
+    ),
+    "bad_label": Wording(
+        "warn",
+        "{n} row{s} ({where}) {are} left out, the label says neither good nor bad: {detail}",
+        "write true or false",
+    ),
+    "bad_weight": Wording(
+        "warn",
+        "{n} row{s} ({where}) {are} left out, the weight is no number from 0 to 1,000: {detail}",
+        "mend the weight",
+    ),
+    "turn_weight": Wording(
+        "info",
+        "{n} row{s} ({where}) weigh{es1} a turn other than 0 or 1 ({detail}), which is read as 1",
+    ),
+    "filled": Wording("info", "{n} row{s} ({where}) had placeholders that are filled as asked"),
     # repeats
     "duplicate": Wording(
         "warn",
@@ -119,7 +149,7 @@ SAYS: dict[str, Wording] = {
     ),
     "tool_json": Wording(
         "warn",
-        "{n} row{s} ({where}) ha{ve} tools that cannot be read: {detail}",
+        "{n} row{s} ({where}) {are} left out, their tools cannot be read: {detail}",
         "write it as JSON or leave the rows out",
         OUT,
     ),
