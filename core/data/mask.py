@@ -2,18 +2,16 @@
 both use this, so what is shown is what is trained."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from core.data.conversation import Conversation
+from core.data.borders import Offsets, Tokens, apart_at, first_from, piece, tokenise
+from core.data.conversation import Conversation, Message
+from core.data.learned import Part, Written, pair, write
 from core.data.rendering import DoesNotRender
-from core.data.rendering import render as render_text
-from core.data.spans import NoSpan, Span, find_spans
+from core.data.skeleton import LeavesOut, NoSpan
 from core.data.templates import Template, fold_system
 from core.spec import Learn
-
-Offsets = list[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -34,6 +32,14 @@ class Rendered:
     """Whether the system message was put into the first question."""
     lossy: bool = False
     """Whether the tokenizer cannot spell what is learned."""
+    unthought: bool = False
+    """Whether the template left out a thought that the row holds."""
+    prompt_tokens: int = 0
+    """Of a preference or a verdict: how many ids are the prompt; the rest is what is judged."""
+    other: "Rendered | None" = None
+    """Of a preference: the prompt with the rejected answer. Its first `prompt_tokens` ids are the same."""
+    label: bool | None = None
+    """The verdict, where the row has one."""
 
 
 @dataclass(frozen=True)
@@ -58,32 +64,43 @@ def render_all(
     template: Template | None,
     learn: Learn = "assistant",
 ) -> list[Rendered | Refused]:
-    """One result a conversation, in order; tokenised together, which is many times faster."""
-    if conversations and conversations[0].text is not None:
-        return _plain(conversations, tokenizer)
-    assert template is not None, "conversations need a template"
-    found = [_written(one, tokenizer, template, learn) for one in conversations]
-    texts = [one.text for one in found if isinstance(one, _Written)]
-    if not texts:
-        return [one for one in found if isinstance(one, Refused)]
-    batch = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
-    tokens = zip(batch["input_ids"], batch["offset_mapping"], strict=True)
-    return [_masked(one, *next(tokens), tokenizer) if isinstance(one, _Written) else one for one in found]
+    """One result a conversation, in order; tokenised together, which is many times faster.
+
+    Of a preference or a verdict, only what follows the prompt is learned, whatever `learn` says.
+    """
+    texts = iter(_plain([one for one in conversations if one.text is not None], tokenizer))
+    found: list[list[Written] | Refused | None] = [
+        None if one.text is not None else _written(one, tokenizer, template, learn) for one in conversations
+    ]
+    flat = [one for row in found if isinstance(row, list) for one in row]
+    tokens = iter(tokenise([one.text for one in flat], tokenizer) if flat else [])
+    results: list[Rendered | Refused] = []
+    for conversation, row in zip(conversations, found, strict=True):
+        if row is None:
+            results.append(next(texts))
+        elif isinstance(row, Refused):
+            results.append(row)
+        else:
+            masked = [_masked(conversation.row, one, next(tokens), tokenizer) for one in row]
+            results.append(_paired(conversation, row, masked, tokenizer))
+    return results
 
 
 def _plain(texts: Sequence[Conversation], tokenizer: Any) -> list[Rendered | Refused]:
     """Texts as the tokenizer itself begins them, each ended by the end of text; all of it is learned."""
-    batch = tokenizer([one.text for one in texts], return_offsets_mapping=True)
+    if not texts:
+        return []
     eos, bos = tokenizer.eos_token_id, tokenizer.bos_token_id
     rows: list[Rendered | Refused] = []
-    for one, ids, offsets in zip(texts, batch["input_ids"], batch["offset_mapping"], strict=True):
+    batch = tokenise([one.text or "" for one in texts], tokenizer, special=True)
+    for one, (ids, offsets) in zip(texts, batch, strict=True):
         text = one.text or ""
         if bos is not None and ids[:1] == [bos] and tuple(offsets[0]) == (0, 0):
             begin = len(tokenizer.bos_token)
             text = tokenizer.bos_token + text
             offsets = [(0, begin), *((start + begin, end + begin) for start, end in offsets[1:])]
         if eos is not None:
-            if ids[-1] == eos and tuple(offsets[-1])[1] == 0:
+            if ids[-1:] == [eos] and tuple(offsets[-1])[1] == 0:
                 ids, offsets = ids[:-1], offsets[:-1]
             whole = text + tokenizer.eos_token
             ids, offsets, text = [*ids, eos], [*offsets, (len(text), len(whole))], whole
@@ -91,54 +108,76 @@ def _plain(texts: Sequence[Conversation], tokenizer: Any) -> list[Rendered | Ref
     return rows
 
 
-@dataclass(frozen=True)
-class _Written:
-    """A row as text, with where its learned parts stand; None: everything is learned."""
-
-    row: int
-    text: str
-    spans: list[Span] | None
-    folded: bool
-
-
-def _written(one: Conversation, tokenizer: Any, template: Template, learn: Learn) -> _Written | Refused:
-    messages, folded = one.messages, False
-    if messages and messages[0].role == "system" and not template.takes_system:
-        messages, folded = fold_system(messages), True
+def _written(
+    one: Conversation, tokenizer: Any, template: Template | None, learn: Learn
+) -> list[Written] | Refused:
+    """The row's text, and of a preference the other text too."""
+    assert template is not None, "conversations need a template"
+    judged = bool(one.rejected) or one.label is not None
+    prompt = (one.prompt or len(one.messages) - 1) if judged else 0
+    endings = [one.messages]
+    if one.rejected:
+        endings.append((*one.messages[:prompt], *one.rejected))
     try:
-        if learn == "all":
-            return _Written(one.row, render_text(messages, template.source, tokenizer), None, folded)
-        text, spans = find_spans(messages, template.source, tokenizer)
+        return pair([_fitted(ending, one.tools, tokenizer, template, learn, prompt) for ending in endings])
     except DoesNotRender as problem:
         return Refused(one.row, "template_refused", problem.why)
+    except LeavesOut as problem:
+        return Refused(one.row, "template_refused", str(problem))
     except NoSpan as problem:
         return Refused(one.row, "no_mask", str(problem))
-    return _Written(one.row, text, spans, folded)
 
 
-def _masked(one: _Written, ids: list[int], offsets: Offsets, tokenizer: Any) -> Rendered | Refused:
-    if one.spans is None:
-        return Rendered(one.row, one.text, ids, [1] * len(ids), offsets, True, one.folded)
-    borders = [border for span in one.spans for border in _borders(span)]
-    shared = _shared(one.text, borders, ids, offsets, tokenizer)
-    if shared:
-        ids, offsets = _in_pieces(one.text, shared, tokenizer)
-    learned, token = [0] * len(ids), 0
-    for span in one.spans:
-        while token < len(ids) and offsets[token][0] < span.start:
-            token += 1
-        while token < len(ids) and offsets[token][0] < span.end:
-            learned[token] = 1
-            token += 1
+def _fitted(
+    messages: tuple[Message, ...],
+    tools: tuple[str, ...],
+    tokenizer: Any,
+    template: Template,
+    learn: Learn,
+    prompt: int,
+) -> Written:
+    """As the template takes it: the system message in the first question, if there is no other place."""
+    if template.takes_system or not messages or messages[0].role != "system":
+        return write(messages, tools, template.source, tokenizer, learn, prompt)
+    folded = fold_system(messages)
+    less = len(messages) - len(folded)
+    written = write(folded, tools, template.source, tokenizer, learn, prompt - less if prompt else 0)
+    return replace(written, folded=less > 0)
+
+
+def _masked(row: int, one: Written, tokens: Tokens, tokenizer: Any) -> Rendered | Refused:
+    ids, offsets = apart_at(one.text, one.borders, tokens, tokenizer)
+    if one.parts is None:
+        return Rendered(row, one.text, ids, [1] * len(ids), offsets, one.ends, one.folded)
+    learned = [0] * len(ids)
+    for part in one.parts:
+        first, stop = first_from(offsets, part.start), first_from(offsets, part.end)
+        learned[first:stop] = [1] * (stop - first)
     lossy = False
-    if not _spells(ids, learned, [one.text[span.start : span.end] for span in one.spans], tokenizer):
+    if not _spells(ids, learned, [one.text[part.start : part.end] for part in one.parts], tokenizer):
         # a tokenizer that drops what it cannot write also counts its offsets wrong: go piece by piece
         lossy = True
-        ids, offsets, learned = _piece_by_piece(one, tokenizer)
-        if not _spells(ids, learned, _respelled(one, tokenizer), tokenizer):
-            return Refused(one.row, "no_mask", "the tokens to be learned do not spell the answer")
-    ends = bool(one.spans) and one.spans[-1].end_token is not None
-    return Rendered(one.row, one.text, ids, learned, offsets, ends, one.folded, lossy)
+        ids, offsets, learned = _piece_by_piece(one.text, one.parts, tokenizer)
+        if not _spells(ids, learned, _respelled(one.text, one.parts, tokenizer), tokenizer):
+            return Refused(row, "no_mask", "the tokens to be learned do not spell the answer")
+    return Rendered(row, one.text, ids, learned, offsets, one.ends, one.folded, lossy, one.unthought)
+
+
+def _paired(
+    one: Conversation, written: list[Written], masked: list[Rendered | Refused], tokenizer: Any
+) -> Rendered | Refused:
+    """The row with where its prompt ends, and with its other answer."""
+    rows = [row for row in masked if isinstance(row, Rendered)]
+    if len(rows) < len(masked):
+        return next(row for row in masked if isinstance(row, Refused))
+    border = written[0].prompt_end
+    if border is None:
+        return rows[0]
+    counts = [first_from(row.offsets, border) for row in rows]
+    if len(rows) > 1 and rows[0].ids[: counts[0]] != rows[1].ids[: counts[1]]:
+        return Refused(one.row, "no_mask", "the tokens of the prompt are not the same before both answers")
+    other = replace(rows[1], prompt_tokens=counts[1]) if len(rows) > 1 else None
+    return replace(rows[0], prompt_tokens=counts[0], other=other, label=one.label)
 
 
 def _spells(ids: list[int], learned: list[int], meant: list[str], tokenizer: Any) -> bool:
@@ -146,83 +185,26 @@ def _spells(ids: list[int], learned: list[int], meant: list[str], tokenizer: Any
     return _bare(said) == _bare("".join(meant))
 
 
-def _respelled(one: _Written, tokenizer: Any) -> list[str]:
+def _respelled(text: str, parts: tuple[Part, ...], tokenizer: Any) -> list[str]:
     """What is to be learned, as far as the tokenizer can write it."""
-    meant = (one.text[span.start : span.end] for span in one.spans or [])
+    meant = (text[part.start : part.end] for part in parts)
     return [tokenizer.decode(tokenizer(words, add_special_tokens=False)["input_ids"]) for words in meant]
 
 
-def _borders(span: Span) -> tuple[int, ...]:
-    """Where a token must not reach across. An end token is one token: nothing reaches into it."""
-    return (span.start,) if span.end_token else (span.start, span.end)
-
-
-def _shared(text: str, cuts: list[int], ids: list[int], offsets: Offsets, tokenizer: Any) -> list[int]:
-    """The borders that lie within a token, so that prompt and answer would share it.
-
-    In chat the prompt ends there, and the model never sees such a token. A special token that swallows
-    the blanks after it (`rstrip`) shares no words and is left alone.
-    """
-    shared, token = [], 0
-    added = _added_ids(tokenizer)
-    for cut in cuts:
-        while token < len(ids) and offsets[token][1] <= cut:
-            token += 1
-        if token == len(ids) or ids[token] in added:
-            continue
-        inside = offsets[token][0] < cut
-        # some tokenizers leave the blank at a token's front out of its offsets
-        blank = text[cut - 1 : cut] == " " and offsets[token][0] == cut
-        if inside or (blank and tokenizer.convert_ids_to_tokens(ids[token])[:1] in ("Ġ", "▁")):
-            shared.append(cut)
-    return shared
-
-
-@lru_cache(maxsize=16)
-def _added_ids(tokenizer: Any) -> frozenset[int]:
-    return frozenset(tokenizer.get_added_vocab().values()) | frozenset(tokenizer.all_special_ids)
-
-
-def _in_pieces(text: str, cuts: list[int], tokenizer: Any) -> tuple[list[int], Offsets]:
-    """The text tokenised so that no token reaches across a cut."""
-    ids: list[int] = []
-    offsets: Offsets = []
-    for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
-        more, places = _piece(text, start, end, tokenizer)
-        ids += more
-        offsets += places
-    return ids, offsets
-
-
-def _piece_by_piece(one: _Written, tokenizer: Any) -> tuple[list[int], Offsets, list[int]]:
-    """As `_in_pieces`, cut at both ends of every span, with what is learned known by the piece."""
+def _piece_by_piece(
+    text: str, parts: tuple[Part, ...], tokenizer: Any
+) -> tuple[list[int], Offsets, list[int]]:
+    """Cut at both ends of every part, with what is learned known by the piece."""
     ids: list[int] = []
     offsets: Offsets = []
     learned: list[int] = []
     at = 0
-    for span in one.spans or []:
-        for start, end, keep in ((at, span.start, 0), (span.start, span.end, 1)):
-            more, places = _piece(one.text, start, end, tokenizer)
+    for part in (*parts, Part(len(text), len(text))):
+        for start, end, keep in ((at, part.start, 0), (part.start, part.end, 1)):
+            more, places = piece(text, start, end, tokenizer)
             ids, offsets, learned = ids + more, offsets + places, learned + [keep] * len(more)
-        at = span.end
-    more, places = _piece(one.text, at, len(one.text), tokenizer)
-    return ids + more, offsets + places, learned + [0] * len(more)
-
-
-def _piece(text: str, start: int, end: int, tokenizer: Any) -> tuple[list[int], Offsets]:
-    # a piece in the middle of a text must not get the blank that some tokenizers put before a text
-    anchor = "\n" if start and _prepends_blank(tokenizer) else ""
-    batch = tokenizer(anchor + text[start:end], add_special_tokens=False, return_offsets_mapping=True)
-    skip = len(tokenizer(anchor, add_special_tokens=False)["input_ids"]) if anchor else 0
-    shift = start - len(anchor)
-    places = [(begin + shift, stop + shift) for begin, stop in batch["offset_mapping"][skip:]]
-    return batch["input_ids"][skip:], places
-
-
-@lru_cache(maxsize=16)
-def _prepends_blank(tokenizer: Any) -> bool:
-    first = tokenizer("a", add_special_tokens=False)["input_ids"][0]
-    return str(tokenizer.convert_ids_to_tokens(first)).startswith("▁")
+        at = part.end
+    return ids, offsets, learned
 
 
 def _bare(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from core.data.conversation import Message
 from core.data.rendering import DoesNotRender
-from core.data.spans import NoSpan, Skeleton, skeleton_of
+from core.data.skeleton import LeavesOut, NoSpan, Skeleton, skeleton_of
 from core.errors import UserError, nearest
 
 # name -> the texts that must each be one token of the tokenizer; all but these and eos_token is plain text
@@ -187,7 +187,7 @@ def _skeleton(label: str, source: str, tokenizer: Any) -> Skeleton:
         raise UserError(
             f"{label} does not render", f"{where}{problem.why}", "mend it or choose another"
         ) from None
-    except NoSpan as problem:
+    except (NoSpan, LeavesOut) as problem:
         raise UserError(f"{label} cannot be used", str(problem), "choose another") from None
 
 
@@ -203,7 +203,7 @@ def _without_thinking(source: str, skeleton: Skeleton, tokenizer: Any) -> tuple[
         changed = f"{{%- if {switch} is not defined %}}{{% set {switch} = false %}}{{% endif -%}}\n{source}"
         try:
             found = skeleton_of(("user", "assistant"), changed, tokenizer)
-        except (DoesNotRender, NoSpan):
+        except (DoesNotRender, NoSpan, LeavesOut):
             continue
         if found.prompt_fits and not found.gap:
             return changed, found, switch
@@ -213,6 +213,6 @@ def _without_thinking(source: str, skeleton: Skeleton, tokenizer: Any) -> tuple[
 def _takes_system(source: str, tokenizer: Any) -> bool:
     try:
         skeleton = skeleton_of(("system", "user", "assistant"), source, tokenizer)
-    except (DoesNotRender, NoSpan):
+    except (DoesNotRender, NoSpan, LeavesOut):
         return False
     return any(slot.turn == 0 for slot in skeleton.slots)

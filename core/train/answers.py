@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from core.data.spans import skeleton_of
+from core.data.skeleton import skeleton_of
 from core.data.templates import Template, generation_eos_ids
 from core.train.device import Device
 

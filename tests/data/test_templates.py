@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from core.data import templates
-from core.data.spans import skeleton_of
+from core.data.skeleton import skeleton_of
 from core.data.tokenizer import load_tokenizer
 from core.errors import UserError
 from tests.data.conftest import REPO
