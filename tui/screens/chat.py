@@ -79,7 +79,7 @@ class ChatScreen(StepScreen):
         self._asked: list[str] = []
         self._place = 0
         self._suggestion = ""
-        self._loading = ""
+        self._loading = self._facts = ""
 
     def compose_step(self) -> Iterable[Widget]:
         with Horizontal(id="sides"):
@@ -143,7 +143,8 @@ class ChatScreen(StepScreen):
         self.query_one("#base").border_title = "base · without what was learned"
         context = f"{ready.context:,} tokens of context" if ready.context else ""
         facts = [f"template {ready.template}" if ready.template else "no template", context, *ready.notes]
-        self._about(" · ".join(filter(None, facts)))
+        self._facts = " · ".join(filter(None, facts))
+        self._about(self._facts)
         self.query_one(ChatSettings).offer(
             ready.checkpoints, ready.checkpoint, result=bool(self.run.result())
         )
@@ -198,6 +199,7 @@ class ChatScreen(StepScreen):
         self.status = Content.styled("● answering", "$primary")
         await asyncio.gather(*(self._answer(side, question, drawer.system, settings) for side in sides))
         self.status = Content.styled("● ready", "$success")
+        self._about(self._facts)  # a base that is a model of its own was loaded meanwhile, and said so here
 
     async def _answer(self, side: Side, question: str, system: str, settings: Settings) -> None:
         from core.errors import UserError

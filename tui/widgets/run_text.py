@@ -62,7 +62,8 @@ def findings(found: Sequence[Finding], damage: str, skipped: int) -> Content:
         parts.append((f"▲ {skipped} lines of events.jsonl are damaged and were skipped\n", "$warning"))
     for one in found:
         parts.append((f"▲ {one.what}", SEVERITIES.get(one.severity, "$warning")))
-        parts.append((f" {'. '.join(filter(None, (one.why, one.todo)))}\n", SOFT))
+        more = ". ".join(filter(None, (one.why, one.todo)))
+        parts.append((f" – {more}\n" if more else "\n", SOFT))
     return Content.assemble(*parts).rstrip()
 
 
