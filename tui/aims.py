@@ -20,8 +20,6 @@ class Aim:
     """When something cheaper than training serves better."""
     sets: dict[str, Any] = field(default_factory=dict)
     """Choices that it makes for the steps after it; whatever is not here, the plan decides."""
-    missing: str = ""
-    """Why it cannot be gone on with in this version, and what to do."""
 
 
 AIMS = (
@@ -63,13 +61,13 @@ AIMS = (
         "preference",
         "One answer over another",
         "of two answers, make the better one likelier",
-        "Pairs of a chosen and a rejected answer to the same question, some hundreds at least.",
+        "Pairs of a chosen and a rejected answer to the same question, some hundreds at least; "
+        "or single answers, each labelled good or bad.",
         "It moves choices that are a matter of taste, safety or length, where no one answer is right.",
-        "It cannot teach a skill that neither of the two answers shows.",
-        "Tuning on the chosen answers alone often gets most of the way.",
-        {"aim": "preference"},
-        "Training on preferences is not in this version. What works now: keep the chosen answers as your "
-        "data and take A manner of answering.",
+        "It cannot teach a skill that neither of the two answers shows, and begins best from a model that "
+        "answers well already.",
+        "Tuning on the chosen answers alone often gets most of the way: A manner of answering does that.",
+        {"aim": "preference", "learn": "assistant"},
     ),
     Aim(
         "try",

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 from core.cli.show import findings, paint, say
-from core.numbers import count, duration, rate
+from core.numbers import count, duration, percent, rate
 from core.runs.events import Checkpoint, Eval, Finding, Follow, Record, Stage, Step
 from core.runs.folder import RunFolder
 from core.runs.history import History
@@ -94,7 +94,8 @@ class _Lines:
                     if not (fresh and self.told) and event.name != "train":
                         yield paint(_stage(event), "dim")
             elif isinstance(event, Eval) and event.loss is not None:
-                yield f"{paint('held out', 'accent')} {event.loss:.3f} at step {event.step:,}"
+                rewards = "".join(f"  {one}" for one in preference(event))
+                yield f"{paint('held out', 'accent')} {event.loss:.3f} at step {event.step:,}{rewards}"
             elif isinstance(event, Checkpoint):
                 yield paint(f"saved {event.path} ({event.reason})", "dim")
             elif isinstance(event, Finding) and event.what not in self._known:
@@ -109,12 +110,20 @@ class _Lines:
         parts.append("loss not a number" if event.loss is None else f"loss {event.loss:.3f}")
         if history.evals and history.evals[-1].loss is not None:
             parts.append(f"held out {history.evals[-1].loss:.3f}")
+        parts += preference(event)
         parts.append(f"rate {rate(event.learning_rate)}")
         if event.tokens_per_second:
             parts.append(f"{count(event.tokens_per_second)} tokens/s")
         if history.seconds_left and event.step < event.steps:
             parts.append(f"{duration(history.seconds_left)} left")
         return "  ".join(parts)
+
+
+def preference(event: Step | Eval) -> list[str]:
+    """chosen +0.12, rejected -0.40, margin +0.52, pairs 84 %: what is told of it, nothing for answers."""
+    told = (("chosen", event.reward_chosen), ("rejected", event.reward_rejected), ("margin", event.margin))
+    parts = [f"{name} {value:+.3f}" for name, value in told if value is not None]
+    return parts if event.accuracy is None else [*parts, f"pairs {percent(event.accuracy)}"]
 
 
 def _stage(event: Stage) -> str:

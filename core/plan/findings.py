@@ -78,6 +78,9 @@ def of_objective(spec: RunSpec, report: dict[str, Any] | None) -> tuple[Finding,
     elif objective == "sft" and asked_by(report) == "dpo":
         message = "of each pair the chosen answer alone is learned, as objective sft asks"
         found.append(Finding("info", "chosen_only", message, "set objective: dpo to learn from both"))
+    elif report and objective == "sft" and spec.aim == "preference":
+        message = "these rows have one answer each, so there is nothing to prefer: the answers are learned"
+        found.append(Finding("warn", "no_preference", message, "give pairs of answers, or labelled ones"))
     if objective == "sft":
         return tuple(found)
     if spec.packing:

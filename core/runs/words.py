@@ -12,6 +12,7 @@ from typing import Literal
 
 from core.runs.events import Stage
 from core.runs.history import History
+from core.runs.preference_words import at_the_end, is_preference, while_training
 from core.runs.state import Status
 from core.runs.trend import (
     EARLY_STEPS,
@@ -137,6 +138,8 @@ def _failed(history: History, status: Status, name: str) -> Words:
 
 
 def _finished(history: History) -> Words:
+    if is_preference(history):
+        return Words(*at_the_end(history))
     first, last = first_loss(history), smoothed(history)
     fell = f", training loss {said(first)} to {said(last)}" if first is not None and last is not None else ""
     line = f"Finished: {history.step:,} steps{fell}."
@@ -173,6 +176,8 @@ def _training(history: History) -> Words:
     stage = history.stage
     if stage and stage.name in ("evaluate", "save") and (history.stage_time or 0) >= history.step_times[-1]:
         return Words(f"{_STAGES[stage.name]}{_progress(stage)}.", stage.note)
+    if is_preference(history):
+        return Words(*while_training(history, slow))
     if history.step < EARLY_STEPS:
         return Words("Under way: too early to tell how well it learns.", slow)
     if since := climbing(history):

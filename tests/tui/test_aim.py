@@ -1,4 +1,4 @@
-"""The Aim step: what it sets, what it leaves alone, and the aim that is not in this version."""
+"""The Aim step: what it sets, and what it leaves alone."""
 
 import pytest
 from textual.widgets import OptionList, Static
@@ -33,15 +33,14 @@ async def test_what_is_under_the_cursor_is_explained(app: FinetuiApp, size: tupl
         assert app.screen.query_one("#about").size.height >= 3, "there is room to read it"
 
 
-async def test_preferences_are_not_in_this_version(app: FinetuiApp) -> None:
+async def test_preferences_leave_the_objective_to_the_data(app: FinetuiApp) -> None:
     async with app.run_test(size=(120, 40)) as pilot:
         app.goto("aim")
         await pilot.pause()
         await pilot.press("down", "down", "down", "enter")
         await pilot.pause()
-        assert app.screen.step == "aim"
-        assert "not in this version" in str(app.screen.query_one("#aim", Static).render())
-        assert app.journey.choices == {} and "aim" not in app.journey.done
+        assert app.screen.step == "machine"
+        assert app.journey.choices == {"aim": "preference", "learn": "assistant"}
 
 
 async def test_coming_back_stands_on_what_was_chosen(app: FinetuiApp) -> None:

@@ -50,16 +50,12 @@ class AimScreen(StepScreen):
     def _tell(self, aim: Aim) -> None:
         self.query_one("#aim", Static).update(_about(aim, self.narrow))
         self.query_one("#about").scroll_home(animate=False)
-        self.note("not in this version" if aim.missing else "", "warn")
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self.action_next()
 
     def _highlighted(self) -> Aim:
         return AIMS[self.query_one("#aims", OptionList).highlighted or 0]
-
-    def problem(self) -> str:
-        return "not in this version: take another aim" if self._highlighted().missing else ""
 
     def proceed(self) -> None:
         choose(self.journey, self._highlighted())
@@ -78,8 +74,6 @@ def _entry(aim: Aim, narrow: bool) -> Content:
 def _about(aim: Aim, narrow: bool) -> Content:
     """All that is to know before one chooses."""
     parts: list[Content] = []
-    if aim.missing:
-        parts.append(Content.styled(aim.missing, "$warning"))
     for name, text in (
         ("Needs", aim.needs),
         ("Can", aim.can),

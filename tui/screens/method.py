@@ -16,6 +16,7 @@ from textual.widgets.option_list import Option
 from core.errors import UserError
 from core.numbers import number as shown_number
 from core.numbers import rate
+from core.plan.objective import ABOUT, NAMES, TAKES, asked_by
 from tui import find_out
 from tui.model_list import SHOWN
 from tui.widgets.field import Field, number
@@ -25,6 +26,8 @@ from tui.widgets.progress_line import ProgressLine, refusal
 from tui.widgets.step_frame import StepScreen
 
 DIALS: tuple[tuple[str, str, str, str, str], ...] = (
+    ("objective", "objective", "objective", "", "what is learned from preferences: dpo, orpo or kto; or sft"),
+    ("beta", "beta", "beta", "0.01 0.05 0.1 0.3 0.5", "how closely it keeps to the model as it was"),
     ("batch", "batch", "batch", "1 2 4 8 16 32 64", "rows in one pass: more is faster and takes more memory"),
     ("accumulate", "accumulate", "accumulate", "1 2 4 8 16", "passes a step: a larger batch, no more memory"),
     (
@@ -64,6 +67,7 @@ DIALS: tuple[tuple[str, str, str, str, str], ...] = (
 
 AT_REST = "d: dials · up and down turn a dial · an empty one is left to the plan"
 LORA_ONLY = ("lora.rank", "lora.alpha")
+PREFERENCES_ONLY = ("objective", "beta")
 EXCLUDES = {"epochs": "steps", "steps": "epochs"}
 
 
@@ -191,8 +195,10 @@ class MethodScreen(StepScreen):
         field = next((one for one in self.query(Field) if one.has_focus_within), None)
         self._hint(self._costs(field.key) if field else AT_REST)
 
-    @staticmethod
-    def _costs(key: str) -> str:
+    def _costs(self, key: str) -> str:
+        if key == "objective" and self.journey.plan:
+            objective = self.journey.plan.objective
+            return f"{NAMES[objective]} {ABOUT[objective]}"
         return next(f"{dial[1]}: {dial[4]}" for dial in DIALS if dial[0] == key)
 
     def _hint(self, text: str, style: str = "") -> None:
@@ -240,12 +246,18 @@ class MethodScreen(StepScreen):
         self.query_one("#why", Static).update(_why(plan, chosen))
         table_lines = table(drawn, figures(plan), 60)
         self.query_one("#table", Static).update(Content("\n").join(table_lines))
-        self._autos(chosen)
+        self._autos(chosen, plan.objective)
 
-    def _autos(self, chosen: Any) -> None:
+    def _autos(self, chosen: Any, chosen_objective: str) -> None:
         """What stands in each dial that was left alone."""
         steps = self.journey.get("steps") is not None
+        preferences = asked_by(self._data) != "sft" or chosen_objective != "sft"
+        self._field("objective").dial.values = list(TAKES[asked_by(self._data)])
+        for key in PREFERENCES_ONLY:
+            self._field(key).display = preferences
         autos = {
+            "objective": chosen_objective,
+            "beta": "0.1",
             "batch": shown_number(chosen.batch),
             "accumulate": shown_number(chosen.accumulate),
             "length": shown_number(chosen.length),

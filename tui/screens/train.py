@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import work
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import RichLog, Static
 
 from tui.run_watch import LogTail, RunWatch, asked
-from tui.widgets import chart, run_numbers, run_text
+from tui.widgets import run_numbers, run_text
 from tui.widgets.ask import Ask
+from tui.widgets.learning import LearningPictures
 from tui.widgets.machine_panel import MachinePanel
 from tui.widgets.picture import Picture
 from tui.widgets.step_frame import StepScreen
@@ -38,7 +38,6 @@ PAINT_SHARE, PAINT_LATEST = 0.02, 3.0
 """Share of a core that the screen grants itself: on a slow box it is drawn less often, but every 3 s."""
 
 TERMS = {
-    "chart": "loss",
     "numbers": "gradient norm",
     "gpus": "utilisation",
     "now": "overfitting",
@@ -71,7 +70,6 @@ class TrainScreen(StepScreen):
     TrainScreen .panel { border: round $border-blurred; padding: 0 1; }
     TrainScreen .panel { border-title-color: $text-muted; border-subtitle-color: $text-muted; }
     TrainScreen .panel:focus { border: round $border; }
-    TrainScreen #chart { height: 1fr; }
     TrainScreen #numbers:focus { background: $surface; }
     TrainScreen #gpus { height: 9; }
     TrainScreen #now { height: auto; min-height: 4; max-height: 10; }
@@ -113,7 +111,7 @@ class TrainScreen(StepScreen):
     def compose_step(self) -> Iterable[Widget]:
         with Horizontal(id="top"):
             with Vertical(id="left"):
-                yield Picture(id="chart", classes="panel")
+                yield LearningPictures()
                 yield Picture(id="numbers")
             with Vertical(id="right"):
                 yield MachinePanel(id="gpus", classes="panel")
@@ -129,7 +127,6 @@ class TrainScreen(StepScreen):
             panel.can_focus = True
             panel.term = term  # type: ignore[attr-defined]
         titles = {
-            "chart": "loss",
             "now": "now",
             "findings": "findings",
             "log": "log",
@@ -137,14 +134,6 @@ class TrainScreen(StepScreen):
         }
         for name, title in titles.items():
             self.query_one(f"#{name}").border_title = title
-        self.query_one("#chart").border_subtitle = Content.assemble(
-            ("⠒ ", "bold $primary"),
-            "smoothed ",
-            ("⠿ ", "$primary 45%"),
-            "train ",
-            ("⠶ ", "bold $warning"),
-            "held out",
-        )
         self.begin()
 
     @work(thread=True, group="first", exit_on_error=False)
@@ -185,7 +174,7 @@ class TrainScreen(StepScreen):
             self._steps.clear()  # a resumed worker took steps back
         self._steps += [step.step for step in history.steps[len(self._steps) :]]
         self.paint_status()
-        self.paint_chart()
+        self.query_one(LearningPictures).look(history, self._steps)
         self.paint_machine()
         self.paint_now()
         self.paint_findings()
@@ -204,13 +193,6 @@ class TrainScreen(StepScreen):
             self.status = run_text.standing(status.state, history)
         if self._new("keys", (status.state, bool(history.checkpoints))):
             self.refresh_bindings()
-
-    def paint_chart(self) -> None:
-        history = self.known.history
-        held = [(one.step, one.loss) for one in history.evals]
-        if self._new("chart", (len(self._steps), history.step, len(held))):
-            series = chart.Series(self._steps, history.losses, held, history.steps_total)
-            self.query_one("#chart", Picture).show(partial(chart.draw, series))
 
     def paint_machine(self) -> None:
         samples = list(self.known.history.gpu)[-SAMPLES_DRAWN:]

@@ -24,17 +24,17 @@ class Dial(Input):
 
     def __init__(self, value: str, values: Sequence[str], **given: Any) -> None:
         super().__init__(value, compact=True, select_on_focus=True, **given)
-        self._values = list(values)
+        self.values = list(values)
         self.term = ""
         self.auto = ""
         """What stands here when nothing is chosen, so that the keys start from there."""
 
     def action_turn(self, by: int) -> None:
         """The next sensible value above or below; leaves the field where it has none."""
-        if not self._values:
+        if not self.values:
             self.screen.focus_previous() if by > 0 else self.screen.focus_next()
             return
-        self.value = turned(self.value or self.auto, self._values, by)
+        self.value = turned(self.value or self.auto, self.values, by)
         self.cursor_position = len(self.value)
 
 

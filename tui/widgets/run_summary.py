@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from textual.content import Content
 
 from core.numbers import count, duration, gib, money, number, percent, rate
+from core.plan.objective import ABOUT, NAMES
 from tui.model_list import SHOWN
 from tui.widgets.method_table import place
 from tui.widgets.report_view import FORMATS
@@ -38,6 +39,7 @@ def facts(prepared: Prepared, runs_dir: Path) -> list[tuple[str, str]]:
         ("model", f"{spec.model} · {count(shape.parameters)} parameters · {spec.precision}"),
         ("data", _data(prepared)),
         ("template", _template(prepared)),
+        *([("objective", _objective(prepared))] if spec.objective not in ("auto", "sft") else []),
         ("method", _method(prepared)),
         ("batch", _batch(prepared)),
         ("run", _run(prepared)),
@@ -69,10 +71,17 @@ def _data(prepared: Prepared) -> str:
 def _template(prepared: Prepared) -> str:
     template = prepared.report.get("template")
     learned = "the answers are learned" if prepared.spec.learn == "assistant" else "every token is learned"
+    if prepared.spec.objective not in ("auto", "sft"):
+        learned = "the answers are compared"
     if not template:
         return "none: plain text, every token is learned"
     name = "the model's own" if template["origin"] == "model" else template["name"]
     return f"{name}, ends with {template['end']} · {learned}"
+
+
+def _objective(prepared: Prepared) -> str:
+    objective = prepared.plan.objective
+    return f"{NAMES[objective]}, beta {number(prepared.spec.beta)} · {ABOUT[objective]}"
 
 
 def _method(prepared: Prepared) -> str:
