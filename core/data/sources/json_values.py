@@ -13,7 +13,7 @@ from core.data.sources.source import Row, Source
 from core.data.sources.splits import held_out_name, same_split
 from core.errors import UserError
 
-SMALL = 16 << 20
+SMALL = 4 << 20
 """Characters up to which one object that holds everything is looked at whole."""
 
 Values = Callable[[Window, bool], Iterator[Any]]
@@ -43,11 +43,12 @@ def open_json(file: DataFile, split: str) -> Source:
         try:
             found = window.take(SMALL)
         except OverflowError:
-            return _lists(file, *_large(file, split))
-        if window.peek():
-            return _source(file, _one_after_another)
-    inside = _small(found, file, split)
-    return Source(file.name, lambda: iter([found]), file.size, 1) if inside is None else _lists(file, *inside)
+            inside = _large(file, split)
+        else:
+            if window.peek():
+                return _source(file, _one_after_another)
+            inside = _small(found, file, split)
+    return _source(file, _one_after_another) if inside is None else _lists(file, *inside)
 
 
 def _has_whole_lines(window: Window) -> bool:
@@ -162,13 +163,13 @@ def _keys(window: Window) -> Iterator[str]:
     window.skip("}")
 
 
-def _pass_over(window: Window) -> None:
-    if window.peek() == "[":
-        window.skip("[")
-        for _ in _values(window):
-            pass
-    else:
+def _pass_over(window: Window) -> bool:
+    """Read a value and forget it; whether it was a list of rows."""
+    if window.peek() != "[":
         window.take()
+        return False
+    window.skip("[")
+    return {_is_row(value) for value in _values(window)} == {True}
 
 
 def _small(found: Any, file: DataFile, split: str) -> tuple[str, tuple[str, ...]] | None:
@@ -190,25 +191,33 @@ def _are_rows(value: Any) -> bool:
     """A list of objects, but not one of turns: a conversation is itself a row."""
     if not isinstance(value, list) or not value:
         return False
-    return all(isinstance(item, dict) and not {"role", "from"} & item.keys() for item in value)
+    return all(map(_is_row, value))
 
 
-def _large(file: DataFile, split: str) -> tuple[str, tuple[str, ...]]:
-    """As `_small` for a file too large to hold: the first list of objects under a name that says so."""
-    keys: list[str] = []
+def _is_row(value: Any) -> bool:
+    return isinstance(value, dict) and not {"role", "from"} & value.keys()
+
+
+def _large(file: DataFile, split: str) -> tuple[str, tuple[str, ...]] | None:
+    """As `_small` for a file too large to hold: of several lists the first under a name that says so."""
+    lists: list[str] = []
     with file.open() as stream:
         window = Window(file, stream)
         try:
             for key in _keys(window):
-                keys.append(key)
-                asked = same_split(key, split)
-                if (asked or key in ("data", "rows")) and window.peek() == "[":
+                asked, begins = same_split(key, split), window.peek()
+                if (asked or key in ("data", "rows")) and begins == "[":
                     return key, (key,) if asked else ()
-                _pass_over(window)
+                if _pass_over(window):
+                    lists.append(key)
         except OverflowError:
             raise window.too_long() from None
+    if len(lists) == 1:
+        return lists[0], ()
+    if not lists:
+        return None
     raise UserError(
         f"{file.name} is one large object",
-        f"none of its keys ({', '.join(keys[:5])}) is data, rows or {split}",
+        f"which of its lists is meant is not clear: {', '.join(lists[:5])}",
         "write its rows as a list or one a line",
     )
