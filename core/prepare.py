@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,35 +153,27 @@ def anchored(spec: RunSpec) -> RunSpec:
         here = Path(path).expanduser()
         return str(here.absolute()) if here.exists() else path
 
-    data = {"source": whole(spec.data.source)}
+    data: dict[str, Any] = {"source": whole(spec.data.source)}
     if isinstance(spec.data.eval, str):
         data["eval"] = whole(spec.data.eval)
+    data["more"] = [one.model_copy(update={"source": whole(one.source)}) for one in spec.data.more]
     return spec.model_copy(
         update={
             "model": whole(spec.model),
-            "template": whole(spec.template) if Path(spec.template).suffix else spec.template,
+            "template": whole(spec.template) if re.search(r"[./~]", spec.template) else spec.template,
             "data": spec.data.model_copy(update=data),
         }
     )
 
 
-def inspect_request(spec: RunSpec, *, row: int = 0) -> dict[str, Any]:
-    """What to ask of `core.data.inspect` so that it reads the data as this run would."""
-    return {
-        "source": spec.data.source,
-        "format": spec.data.format,
-        "split": spec.data.split,
-        "eval": spec.data.eval,
-        "columns": dict(spec.data.columns),
-        "limit": spec.data.limit,
-        "model": spec.model,
-        "revision": spec.revision,
-        "template": spec.template,
-        "learn": spec.learn,
-        "length": spec.length,
-        "seed": spec.seed,
-        "row": row,
-    }
+def inspect_request(spec: RunSpec, *, row: int = 0, preview: bool = False) -> dict[str, Any]:
+    """What to ask of `core.data.inspect` so that it reads the data as this run would.
+
+    `preview`: the head alone, which takes a second or two whatever the size.
+    """
+    run = ("model", "revision", "template", "learn", "length", "packing", "objective", "seed")
+    data = spec.data.model_dump(mode="json")
+    return {**data, **{name: getattr(spec, name) for name in run}, "row": row, "preview": preview}
 
 
 def finish(spec: RunSpec, machine: Machine, shape: ModelShape, report: dict[str, Any]) -> Prepared:

@@ -3,98 +3,244 @@
 Run as a child process (`core.job`); everything it tells is made by the code that feeds the trainer.
 """
 
+import hashlib
 import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from core.data import lengths
-from core.data.conversation import Conversation
-from core.data.convert import fingerprint
-from core.data.findings import Tally
-from core.data.mask import Refused, Rendered, render
-from core.data.rows import (
-    Data,
-    Progress,
-    about_held_out,
-    choose_template,
-    read,
-    read_held_out,
-    split,
-    tokenise,
-)
+from core.data.example import example
+from core.data.findings import Finding
+from core.data.held_out import Count, bin_of, key, mixed, repeats
+from core.data.pack import packs, window_of
+from core.data.reading import Opened, conversations, findings, open_all, open_held_out
+from core.data.rows import Made, Making, Progress, about, all_counted, choose_template, in_pieces, say_leaks
 from core.data.templates import Template
-from core.spec import parse_spec
+from core.spec import DataSpec, RunSpec, parse_spec
 
 SAMPLE_ROWS, SAMPLE_CHARACTERS = 10, 200
-EXAMPLE_TOKENS = 8_000  # a row of two megabytes would be half a million
+PREVIEW_ROWS, PREVIEW_SECONDS = 1_000, 2.0
+OF_THE_RUN = ("template", "learn", "seed", "packing", "objective", "revision")
 
 
 def answer(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """The report on a source. With `model` (a model or a folder with its tokenizer alone) also its tokens.
 
-    `row` counts from 0; the example is the first row from there on that can be shown. UserError: what
-    cannot be read, or a model or template that cannot be used. Data that cannot be trained on is no
+    `row` counts from 0; the example is the first row of the first source from there on that can be shown.
+    `preview`: the head alone, in a second or two; `complete` then says whether that was all. UserError:
+    what cannot be read, or a model or template that cannot be used. Data that cannot be trained on is no
     error here but a finding that stops, so that its columns can be looked at and mapped.
     """
-    spec = parse_spec(
-        {
-            "model": request.get("model") or "none",
-            "data": {
-                "source": request["source"],
-                **{key: request[key] for key in ("format", "split", "columns") if request.get(key)},
-                **{key: request[key] for key in ("limit", "eval") if request.get(key) is not None},
-            },
-            **{key: request[key] for key in ("template", "learn", "seed") if request.get(key) is not None},
-            "length": request.get("length"),
-        },
-        "the request",
-    )
+    spec = spec_of(request)
     progress("read", 0, None)
-    tally, held_tally = Tally(), Tally()
-    data = read(spec.data, tally)
-    apart = None if isinstance(spec.data.eval, float) else read_held_out(spec.data, held_tally)
-    report = _about_source(request["source"], data)
-    counted: list[Any] = data.conversations
+    sources, apart = open_all(spec.data), open_held_out(spec.data)
+    survey = Survey(spec, sources, apart, progress, int(request.get("row") or 0), _enough(request))
+    report = about_source(request["source"], sources)
     if request.get("model"):
         progress("tokenizer", 0, None)
         from core.data.tokenizer import load_tokenizer
 
         tokenizer = load_tokenizer(request["model"], request.get("revision"))
-        template = choose_template(data, spec.template, tokenizer, tally)
-        done = tokenise(data, tokenizer, template, spec.learn, spec.length, tally, progress)
-        counted = done.rows
-        shown = _example(data.conversations, int(request.get("row") or 0), tokenizer, template, spec)
-        report |= {
-            "template": _about_template(template, shown),
-            "lengths": lengths.describe(done.whole) if done.whole else None,
-            "tokens": sum(len(row["input_ids"]) for row in done.rows),
-            "learned_tokens": sum(sum(row["learned"]) for row in done.rows),
-            "longer_than_length": sum(spec.length is not None and one > spec.length for one in done.whole),
-            "example": _tokens(shown, spec.length) if shown else None,
-        }
-    if isinstance(spec.data.eval, float) and counted:
-        train, held_out = split(counted, spec.data.eval, spec.seed)
-        report |= {"train_rows": len(train), "eval_rows": len(held_out)}
+        template = choose_template(sources, spec.template, tokenizer)
+        survey.tokens(tokenizer, template)
+        report |= survey.about_tokens(tokenizer, template)
     else:
-        report |= {"train_rows": len(counted), "eval_rows": len(apart.conversations) if apart else 0}
-    findings = tally.findings(len(data.rows))
-    if apart:
-        findings += about_held_out(held_tally.findings(len(apart.rows)))
-    return {**report, "findings": [finding.to_dict() for finding in findings]}
+        survey.words()
+    return {**report, **survey.about_rows(), "findings": [one.to_dict() for one in survey.findings()]}
 
 
-def _about_source(source: str, data: Data) -> dict[str, Any]:
-    columns = list(dict.fromkeys(key for row in data.rows[:200] for key in row))
-    role_of = {column: role for role, column in data.found.roles.items()}
+def spec_of(request: dict[str, Any]) -> RunSpec:
+    """The spec that a request speaks of; what it leaves out is as a spec leaves it out."""
+    data = {name: request[name] for name in DataSpec.model_fields if request.get(name) is not None}
+    run = {name: request[name] for name in OF_THE_RUN if request.get(name) is not None}
+    given = {"model": request.get("model") or "none", "data": data, "length": request.get("length")}
+    return parse_spec({**given, **run}, "the request")
+
+
+def _enough(request: dict[str, Any]) -> Callable[[int], bool] | None:
+    """Of a preview: whether so many rows of a source will do."""
+    if not request.get("preview"):
+        return None
+    begun: list[float] = []
+
+    def enough(rows: int) -> bool:
+        begun[:] = begun or [time.monotonic()]
+        return rows >= PREVIEW_ROWS or time.monotonic() - begun[0] > PREVIEW_SECONDS
+
+    return enough
+
+
+@dataclass
+class Survey:
+    """One pass over all sources, of which nothing is kept but counts, a sample and the row to be shown."""
+
+    spec: RunSpec
+    sources: list[Opened]
+    apart: Opened | None
+    progress: Progress
+    row: int
+    enough: Callable[[int], bool] | None
+    count: Count = field(default_factory=Count)
+    parts: Count = field(default_factory=Count)
+    """As `count`, with each piece of a text on its own."""
+    whole: Counter[int] = field(default_factory=Counter)
+    """Lengths before any cut."""
+    digest: Any = field(default_factory=hashlib.sha256)
+    shown: Made | None = None
+    fates: dict[str, Any] = field(default_factory=dict)
+    eval_rows: int = 0
+    leaks: int = 0
+    window: list[tuple[int, int, int, int]] = field(default_factory=list)
+    """(row, bin, length, times) of each piece that may share a pack with the row to be shown."""
+
+    def words(self) -> None:
+        """The pass without a tokenizer: rows alone."""
+        for opened in self.sources:
+            for one in conversations(opened, self.enough):
+                self._count(opened, one.row, key(one), [0])
+        if self.apart and not self.enough:
+            self.eval_rows = sum(1 for _ in conversations(self.apart))
+
+    def tokens(self, tokenizer: Any, template: Template | None) -> None:
+        making = Making(self.spec, tokenizer, template, self.progress)
+        if all_counted(self.sources):
+            making.total = sum(one.source.count or 0 for one in self.sources)
+        held: Counter[int] = Counter()
+        if self.apart and not self.enough:
+            again = Making(self.spec, tokenizer, template, self.progress)
+            for made in again.rows(self.apart):
+                held[made.key] += len(made.fitted.pieces)
+        hit: set[int] = set()
+        for opened in self.sources:
+            for made in making.rows(opened, self.enough):
+                self.whole[_longest(made)] += 1
+                self._count(
+                    opened, made.one.row, made.key, [len(piece.input_ids) for piece in made.fitted.pieces]
+                )
+                self._show(made)
+                if made.key in held:
+                    hit.add(made.key)
+        self.leaks = sum(held[one] for one in hit)
+        self.eval_rows = held.total() - self.leaks
+        self.fates = making.fates.to_dict()
+
+    def _count(self, opened: Opened, row: int, name: int, pieces: list[int]) -> None:
+        self.digest.update(name.to_bytes(8, "big"))
+        if not pieces:
+            return
+        seed = self.spec.seed
+        place, times = bin_of(name, seed), repeats(opened.number, row, opened.spec.weight, seed)
+        self.count.add(place, len(pieces), times, sum(pieces))
+        if opened.is_text:
+            for nth, tokens in enumerate(pieces):
+                self.parts.add(bin_of(mixed(name, nth), seed), 1, times, tokens)
+        if self.spec.packing and opened.number == 0 and window_of(row) == window_of(self.row + 1):
+            self.window += [(row, place, tokens, times) for tokens in pieces]
+
+    def _show(self, made: Made) -> None:
+        """The first row from the asked one on, or else the first of all."""
+        shown = self.shown
+        if shown is None or (shown.one.row <= self.row < made.one.row and made.one.source == 0):
+            self.shown = made
+
+    # ---- what it came to ----
+
+    @property
+    def complete(self) -> bool:
+        return all(one.whole for one in self.sources)
+
+    def findings(self) -> list[Finding]:
+        say_leaks(self.sources, self.leaks)
+        return findings(self.sources, self.apart)
+
+    def about_rows(self) -> dict[str, Any]:
+        estimates = [one.estimate() for one in self.sources]
+        known = None if None in estimates else sum(one or 0 for one in estimates)
+        share = self.spec.data.eval if isinstance(self.spec.data.eval, float) else 0.0
+        count = self.parts if in_pieces(self.sources, share) else self.count
+        held = count.held_out(share)
+        train, seen = sum(count.pieces), count.outside(held, "seen")
+        held_rows = train - count.outside(held, "pieces") if share else self.eval_rows
+        rows: int | None = sum(one.rows for one in self.sources)
+        if not self.complete:
+            scale = known / max(1, rows or 0) if known else 1.0
+            seen, held_rows = round(seen * scale), round(held_rows * scale)
+            counted = [one.source.count for one in self.sources]
+            rows = None if None in counted else sum(one or 0 for one in counted)
+        return {
+            "complete": self.complete,
+            "rows": rows,
+            "rows_estimate": known,
+            "train_rows": seen,
+            "eval_rows": held_rows,
+            "train_tokens": count.outside(held, "tokens") if self.whole else None,
+            "leaks": self.leaks,
+            "fingerprint": self.digest.hexdigest() if self.complete else None,
+            "sources": [about(one) for one in self.sources],
+            "objective": self.sources[0].objective,
+            "has_eval_split": self.sources[0].source.eval,
+            "fates": self.fates or None,
+        }
+
+    def about_tokens(self, tokenizer: Any, template: Template | None) -> dict[str, Any]:
+        shown, length = self.shown, self.spec.length
+        told = example(shown, length, tokenizer) if shown else None
+        if told and shown and shown.fitted.pieces and self.spec.packing and length and self.complete:
+            told["pack"] = self._pack(shown.one.row, length)
+        return {
+            "template": about_template(template, shown),
+            "lengths": lengths.describe(self.whole) if self.whole else None,
+            "tokens": self.fates["tokens"],
+            "learned_tokens": self.fates["learned"],
+            "longer_than_length": sum(
+                rows for one, rows in self.whole.items() if length is not None and one > length
+            ),
+            "example": told,
+        }
+
+    def _pack(self, row: int, length: int) -> dict[str, Any] | None:
+        share = self.spec.data.eval if isinstance(self.spec.data.eval, float) else 0.0
+        if in_pieces(self.sources, share):
+            return None
+        return pack_of(row, self.window, self.count.held_out(share), length)
+
+
+def pack_of(
+    row: int, window: list[tuple[int, int, int, int]], held: frozenset[int], length: int
+) -> dict[str, Any] | None:
+    """The rows that share a pack with the beginning of this one, and where in it that stands.
+
+    None: the row is held out, and what is held out is not packed.
+    """
+    laid = [(one, tokens) for one, place, tokens, times in window if place not in held for _ in range(times)]
+    made = packs([(0, one) for one, _ in laid], [tokens for _, tokens in laid], length)
+    for pack in made:
+        rows = [laid[place][0] for place in pack]
+        if row in rows:
+            before = pack[: rows.index(row)]
+            return {"rows": rows, "start": sum(laid[place][1] for place in before)}
+    return None
+
+
+def _longest(made: Made) -> int:
+    return max(len(made.shown.ids), len(made.shown.other.ids) if made.shown.other else 0)
+
+
+def about_source(source: str, sources: list[Opened]) -> dict[str, Any]:
+    first = sources[0]
+    columns = list(dict.fromkeys(column for row in first.head for column in row))
+    role_of = {column: role for role, column in first.found.roles.items()}
     return {
         "source": source,
-        "format": data.found.format,
-        "confidence": data.found.confidence,
-        "rows": len(data.rows),
+        "format": first.found.format,
+        "confidence": first.found.confidence,
         "columns": {column: role_of.get(column) for column in columns},
         "sample": [
-            {column: _short(value) for column, value in row.items()} for row in data.rows[:SAMPLE_ROWS]
+            {column: _short(value) for column, value in row.items()} for row in first.head[:SAMPLE_ROWS]
         ],
-        "fingerprint": fingerprint(data.conversations),
         "template": None,
         "lengths": None,
         "tokens": None,
@@ -109,48 +255,15 @@ def _short(value: Any) -> str:
     return text if len(text) <= SAMPLE_CHARACTERS else text[: SAMPLE_CHARACTERS - 1] + "…"
 
 
-def _about_template(template: Template | None, shown: Rendered | None) -> dict[str, Any] | None:
+def about_template(template: Template | None, shown: Made | None) -> dict[str, Any] | None:
     if template is None:
         return None
     return {
         "name": template.name,
         "origin": template.origin,
         "end": template.end_token,
-        "end_learned": bool(shown and shown.ends),
+        "end_learned": bool(shown and shown.shown.ends),
         "why": template.why,
-    }
-
-
-def _example(
-    conversations: list[Conversation], row: int, tokenizer: Any, template: Template | None, spec: Any
-) -> Rendered | None:
-    """The first row from `row` on, or else the first of all, that can be rendered."""
-    later = [one for one in conversations if one.row > row]
-    for one in [*later[:50], *conversations[:50]]:
-        shown = render(one, tokenizer, template, spec.learn)
-        if not isinstance(shown, Refused):
-            return shown
-    return None
-
-
-def _tokens(shown: Rendered, length: int | None) -> dict[str, Any]:
-    """`text` is what the tokens spell, without what is cut; `cut` and `hidden` count tokens not listed."""
-    kept = min(len(shown.ids), length or len(shown.ids))
-    listed = min(kept, EXAMPLE_TOKENS)
-    tokens, at = [], 0
-    for place in range(listed):
-        # tokens that share a character (bytes of one emoji): the first shows it, the others show nothing
-        end = max(at, shown.offsets[place][1])
-        tokens.append(
-            {"id": shown.ids[place], "text": shown.text[at:end], "learned": bool(shown.learned[place])}
-        )
-        at = end
-    return {
-        "row": shown.row,
-        "text": shown.text[:at],
-        "tokens": tokens,
-        "cut": len(shown.ids) - kept,
-        "hidden": kept - listed,
     }
 
 

@@ -1,32 +1,32 @@
-"""From a spec's data to the rows that are trained on: read, render, mask, cut, hold out."""
+"""From a spec's data to the rows that are trained on: read, render, mask, fit to the length, hold out."""
 
-import random
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+
+import numpy as np
 
 from core.data import templates
 from core.data.conversation import Conversation
-from core.data.convert import convert
-from core.data.files import Row as SourceRow
+from core.data.endings import end_tokens
 from core.data.findings import Finding, Tally
-from core.data.load import Source, load, not_there
+from core.data.fit import Fitted, fit
+from core.data.held_out import bin_of, key, mixed, repeats
 from core.data.mask import Refused, Rendered, render_all
-from core.data.recognise import HOW_TO_MAP, TRAINED, Recognised, recognise
-from core.data.spans import end_tokens
+from core.data.reading import Opened, conversations, findings, open_all, open_held_out, understood
+from core.data.store import Places, Rows, Store, Writer
 from core.data.templates import Template
 from core.errors import UserError
-from core.spec import DataSpec, Learn, RunSpec
+from core.spec import RunSpec
 
 Progress = Callable[[str, int, int | None], None]
-Row = dict[str, list[int]]
-"""{"input_ids": token ids, "learned": 0 or 1 for each of them}"""
-Rows = list[Row]
 
 BATCH = 512  # rows tokenised at once: enough for the tokenizer's threads, few enough to show progress
-FEW = 10
+FILE = "rows.arrow"
 
 
 @dataclass(frozen=True)
@@ -34,181 +34,250 @@ class Built:
     """What a run trains on. `template` is None for plain text."""
 
     train: Rows
+    """As an epoch sees them: rows of a source with a weight may be there twice, or not at all."""
     eval: Rows | None
     template: Template | None
     findings: tuple[Finding, ...]
-
-
-@dataclass(frozen=True)
-class Data:
-    """A source that was read and understood, before any tokenizer."""
-
-    name: str
-    rows: list[SourceRow]
-    found: Recognised
-    conversations: list[Conversation]
-
-    @property
-    def is_text(self) -> bool:
-        return self.found.format == "text"
+    counts: dict[str, Any]
+    """What became of the rows: `Fates.to_dict`, `leaks`, and each source with its rows and weight."""
+    objective: str
+    """sft, dpo or kto, as the data ask for."""
 
 
 @dataclass
-class Tokenised:
-    """Rows as tokens, each with its number in the source. `whole` holds their lengths before any cut."""
+class Fates:
+    """How many source rows came to what, under which policy."""
 
-    rows: Rows
-    numbers: list[int]
-    whole: list[int]
+    long: str
+    length: int | None
+    rows: int = 0
+    cut: int = 0
+    dropped: int = 0
+    split: int = 0
+    pieces: int = 0
+    """Into which rows were split."""
+    nothing: int = 0
+    """Rows left out since no learned token was left."""
+    refused: int = 0
+    """Rows left out since the template or the mask cannot take them."""
+    tokens: int = 0
+    learned: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(self.__dict__)
 
 
-def build(spec: RunSpec, tokenizer: Any, progress: Progress) -> Built:
-    """The rows of a run, the same for the same spec and source.
+@dataclass(frozen=True)
+class Made:
+    """One source row with all that became of it."""
 
-    UserError: whatever stops the source from being read, and code 1 where nothing would be learned.
+    one: Conversation
+    key: int
+    shown: Rendered
+    """Whole, before any cut."""
+    fitted: Fitted
+
+
+@dataclass
+class Making:
+    """What turns conversations into rows, the same for the preview, the report and the worker."""
+
+    spec: RunSpec
+    tokenizer: Any
+    template: Template | None
+    progress: Progress
+    fates: Fates = field(init=False)
+    done: int = 0
+    """Rows of all sources so far."""
+    total: int | None = None
+
+    def __post_init__(self) -> None:
+        self.fates = Fates(self.spec.data.long, self.spec.length)
+        self._typed = re.compile("|".join(re.escape(one) for one in end_tokens(self.tokenizer)) or "(?!)")
+
+    def rows(self, opened: Opened, enough: Callable[[int], bool] | None = None) -> Iterator[Made]:
+        """A pass over one source. What is lost or changed on the way is in its tally."""
+        waiting, before = conversations(opened, enough), self.done
+        made = 0
+        while batch := list(islice(waiting, BATCH)):
+            results = render_all(batch, self.tokenizer, self.template, self.spec.learn)
+            for one, result in zip(batch, results, strict=True):
+                if ready := self._one(one, result, opened.tally):
+                    made += len(ready.fitted.pieces)
+                    yield ready
+            self.done = before + opened.rows
+            self.progress("tokenise", self.done, self.total or opened.estimate())
+        self.done = before + opened.rows
+        if opened.kept and not made:
+            opened.tally.say("stop", "nothing_learned", f"{opened.name}: in no row is anything learned")
+
+    def _one(self, one: Conversation, result: Rendered | Refused, tally: Tally) -> Made | None:
+        said = [turn.content for turn in one.messages] if one.text is None else [one.text]
+        if held := self._typed.search("\n".join(said)):
+            tally.note("special_token_in_text", one.row, held.group())
+        self.fates.rows += 1
+        if isinstance(result, Refused):
+            self.fates.refused += 1
+            tally.note(result.code, one.row, result.why)
+            return None
+        if result.folded:
+            tally.note("system_folded", one.row)
+        if result.lossy:
+            tally.note("unknown_characters", one.row)
+        name = key(one)
+        fitted = fit(one, result, name, self.spec.length, self.spec.data.long)
+        self._note(one, result, fitted, tally)
+        return Made(one, name, result, fitted)
+
+    def _note(self, one: Conversation, shown: Rendered, fitted: Fitted, tally: Tally) -> None:
+        fates, limit = self.fates, f"{self.spec.length or 0:,}"
+        longer = self.spec.length is not None and len(shown.ids) > self.spec.length
+        if fitted.fate == "cut":
+            fates.cut += 1
+            tally.note("cut", one.row, limit)
+        elif fitted.fate == "dropped":
+            fates.dropped += 1
+            tally.note("dropped_long", one.row, limit)
+        elif fitted.fate == "split":
+            fates.split += 1
+            fates.pieces += len(fitted.pieces)
+            tally.note("split_text" if one.text is not None else "split_long", one.row, limit)
+            if fitted.lost:
+                tally.note("pieces_left_out", one.row)
+        elif fitted.fate == "nothing":
+            fates.nothing += 1
+            if longer:
+                tally.note("cut_to_nothing", one.row, limit)
+            else:
+                tally.note("no_answer", one.row, "nothing in it is learned")
+        fates.tokens += sum(len(piece.input_ids) for piece in fitted.pieces)
+        fates.learned += sum(sum(piece.learned) for piece in fitted.pieces)
+
+
+def build(spec: RunSpec, tokenizer: Any, progress: Progress, folder: Path | None = None) -> Built:
+    """The rows of a run, the same for the same spec and sources; on the disk of `folder` while this process
+    lives (None: where temporary files lie).
+
+    UserError: whatever stops a source from being read, and code 1 where nothing would be learned.
     """
-    tally = Tally()
+    if folder is None:
+        with TemporaryDirectory(prefix="finetui-") as place:
+            return build(spec, tokenizer, progress, Path(place))
     progress("read", 0, None)
-    data = read(spec.data, tally)
-    template = choose_template(data, spec.template, tokenizer, tally)
-    done = tokenise(data, tokenizer, template, spec.learn, spec.length, tally, progress)
-    if isinstance(spec.data.eval, float):
-        train, held_out = split(done.rows, spec.data.eval, spec.seed)
-        findings = tally.findings(len(data.rows))
-    else:
-        held_tally = Tally()
-        apart = read_held_out(spec.data, held_tally)
-        train = done.rows
-        held_out = tokenise(apart, tokenizer, template, spec.learn, spec.length, held_tally, progress).rows
-        findings = tally.findings(len(data.rows)) + about_held_out(held_tally.findings(len(apart.rows)))
-    stops = [finding for finding in findings if finding.severity == "stop"]
+    sources, apart = open_all(spec.data), open_held_out(spec.data)
+    template = choose_template(sources, spec.template, tokenizer)
+    making = Making(spec, tokenizer, template, progress)
+    making.total = sum(one.source.count or 0 for one in sources) if all_counted(sources) else None
+    with Writer(folder / FILE) as writer:
+        for opened in sources:
+            for made in making.rows(opened):
+                for piece in made.fitted.pieces:
+                    writer.add(piece)
+    store = Store(folder / FILE, forget=True)
+    train, held = divided(store, sources, spec)
+    leaks = 0
+    counts = making.fates.to_dict() | {"sources": [about(one) for one in sources]}
+    if apart:
+        again = Making(spec, tokenizer, template, progress)
+        learned = set(store.column("key").tolist())
+        with Writer(folder / f"held-out-{FILE}") as writer:
+            for made in again.rows(apart):
+                leaks += made.key in learned
+                for piece in made.fitted.pieces if made.key not in learned else ():
+                    writer.add(piece)
+        kept = Store(folder / f"held-out-{FILE}", forget=True)
+        held = Rows(kept, np.arange(len(kept)))
+    say_leaks(sources, leaks)
+    found = findings(sources, apart)
+    stops = [finding for finding in found if finding.severity == "stop"]
     if stops:
         why = "; ".join(finding.message for finding in stops)
-        raise UserError(f"{data.name} cannot be trained on", why, stops[0].todo, code=1)
-    return Built(train, held_out or None, template, tuple(findings))
+        raise UserError(f"{sources[0].name} cannot be trained on", why, stops[0].todo, code=1)
+    counts |= {"train_rows": len(train), "eval_rows": len(held), "leaks": leaks}
+    return Built(train, held if len(held) else None, template, tuple(found), counts, sources[0].objective)
 
 
-def read(data: DataSpec, tally: Tally) -> Data:
-    """Everything about a source that needs no tokenizer; `tally` holds a stop where it cannot be trained."""
-    source = load(data.source, data.split, data.limit)
-    return _understand(source, data, tally)
+def all_counted(sources: list[Opened]) -> bool:
+    return all(one.source.count is not None for one in sources)
 
 
-def read_held_out(data: DataSpec, tally: Tally) -> Data:
-    """The rows of `data.eval`: a file, or another split of the same source, read in the same way."""
-    named = str(data.eval)
-    if Path(named).expanduser().exists():
-        source = load(named, data.split, data.limit)
-    elif Path(data.source).expanduser().is_file():
-        raise not_there(Path(named).expanduser())
-    else:
-        source = load(data.source, named, data.limit)
-    return _understand(source, data, tally)
+def about(one: Opened) -> dict[str, Any]:
+    """A source as reports tell of it."""
+    return {
+        "source": one.spec.source,
+        "format": one.found.format,
+        "confidence": one.found.confidence,
+        "rows": one.rows,
+        "weight": one.spec.weight,
+    }
 
 
-def about_held_out(findings: list[Finding]) -> list[Finding]:
-    return [replace(one, code=f"eval_{one.code}", message=f"held out: {one.message}") for one in findings]
-
-
-def _understand(source: Source, data: DataSpec, tally: Tally) -> Data:
-    found = recognise(source.rows, data.format, {str(role): name for role, name in data.columns.items()})
-    if source.dropped_column is not None:
-        name = source.dropped_column or "without a name"
-        tally.say("info", "index_column", f"the column {name} only numbers the rows and is not used")
-    if found.format not in TRAINED:
-        todo = (
-            HOW_TO_MAP if found.format in ("unknown", "questions") else "give questions with one answer each"
+def say_leaks(sources: list[Opened], rows: int) -> None:
+    if rows:
+        are, leave = ("is", "leaves") if rows == 1 else ("are", "leave")
+        message = (
+            f"{rows:,} held-out row{'s' * (rows > 1)} {are} also learned from, word for word, and {leave}"
         )
-        tally.say("stop", found.format, f"{source.name}: {found.refusal}", todo)
-        return Data(source.name, source.rows, found, [])
-    if found.ignored:
-        columns = " and ".join(found.ignored)
-        tally.say(
-            "info", "ignored_columns", f"{columns} hold ranked answers, which this version does not use"
-        )
-    conversations = convert(source.rows, found, tally)
-    if not conversations:
-        message = f"{source.name}: no row has an answer"
-        tally.say("stop", "nothing_learned", message, "give rows with answers")
-    elif len(conversations) < FEW and found.format != "text":
-        rows = f"{len(conversations)} row{'' if len(conversations) == 1 else 's'}"
-        tally.say("warn", "few_rows", f"only {rows} to learn from: they will be learned by heart", "add more")
-    return Data(source.name, source.rows, found, conversations)
+        sources[0].tally.say("warn", "leak", f"{message} the held-out set", count=rows)
 
 
-def choose_template(data: Data, name: str, tokenizer: Any, tally: Tally) -> Template | None:
-    """None for plain text. UserError as `templates.choose`."""
-    if data.is_text:
-        if tokenizer.eos_token_id is None:
-            tally.say(
-                "warn", "no_end", "this tokenizer has no end of text, so where a text ends is not learned"
-            )
+def divided(store: Store, sources: list[Opened], spec: RunSpec) -> tuple[Rows, Rows]:
+    """Places of the rows that are learned, as often as an epoch sees them, and of those held out."""
+    share = spec.data.eval if isinstance(spec.data.eval, float) else 0.0
+    keys = store.column("key")
+    rows, source = store.column("row"), store.column("source")
+    by_piece = in_pieces(sources, share)
+    first = np.ones(len(store), bool)
+    if len(store):
+        first[1:] = (rows[1:] != rows[:-1]) | (source[1:] != source[:-1])
+    if by_piece:
+        starts = np.flatnonzero(first)
+        part = np.arange(len(store)) - np.repeat(starts, np.diff([*starts, len(store)]))
+        keys = [mixed(one, int(nth)) for one, nth in zip(keys.tolist(), part, strict=True)]
+        first[:] = True
+    from core.data.held_out import Count
+
+    count, bins = Count(), np.zeros(len(store), np.int64)
+    for place, one in enumerate(keys):
+        bins[place] = bin_of(int(one), spec.seed)
+        count.add(int(bins[place]), 1, 1, 0, rows=int(first[place]))
+    held = np.isin(bins, list(count.held_out(share)))
+    weights = {one.number: one.spec.weight for one in sources}
+    times = [
+        repeats(int(of), int(row), weights[int(of)], spec.seed) for of, row in zip(source, rows, strict=True)
+    ]
+    places: Places = np.arange(len(store))
+    train = np.repeat(places, np.where(held, 0, np.array(times, np.int64)))
+    return Rows(store, train), Rows(store, places[held])
+
+
+def in_pieces(sources: list[Opened], share: float) -> bool:
+    """Whether parts of texts are held out rather than whole ones: of few texts none could be spared."""
+    return (
+        bool(share) and all(one.is_text for one in sources) and sum(one.kept for one in sources) * share < 1
+    )
+
+
+def choose_template(sources: list[Opened], name: str, tokenizer: Any) -> Template | None:
+    """None where all is plain text. UserError as `templates.choose`."""
+    tally = sources[0].tally
+    spoken = [one for one in sources if not one.is_text]
+    if len(spoken) < len(sources) and tokenizer.eos_token_id is None:
+        tally.say("warn", "no_end", "this tokenizer has no end of text, so where a text ends is not learned")
+    if not spoken:
         return None
-    thoughts = any("<think>" in words for one in data.conversations[:200] for words in one.answers())
+    thoughts = any("<think>" in words for one in spoken for words in _answers(one))
     template = templates.choose(name, tokenizer, thoughtless=not thoughts)
     if template.warning:
         tally.say("warn", "template", template.warning, "choose another template if answers look wrong")
     return template
 
 
-def tokenise(
-    data: Data,
-    tokenizer: Any,
-    template: Template | None,
-    learn: Learn,
-    length: int | None,
-    tally: Tally,
-    progress: Progress,
-) -> Tokenised:
-    """All rows as tokens, at most `length` long (None: as long as they are); what is lost is in `tally`."""
-    done = Tokenised([], [], [])
-    rows, total = data.conversations, len(data.conversations)
-    typed = re.compile("|".join(re.escape(text) for text in end_tokens(tokenizer)) or "(?!)")
-    for start in range(0, total, BATCH):
-        progress("tokenise", start, total)
-        batch = rows[start : start + BATCH]
-        for one, result in zip(batch, render_all(batch, tokenizer, template, learn), strict=True):
-            said = [turn.content for turn in one.messages] if one.text is None else [one.text]
-            if held := typed.search("\n".join(said)):
-                tally.note("special_token_in_text", one.row, held.group())
-            if isinstance(result, Refused):
-                tally.note(result.code, one.row, result.why)
-            else:
-                _keep(result, data.is_text, length, tally, done)
-    progress("tokenise", total, total)
-    if total and not done.rows:
-        tally.say("stop", "nothing_learned", f"{data.name}: in no row is anything learned")
-    return done
+def _answers(opened: Opened) -> Iterator[str]:
+    """Of the head's rows, without noting what is wrong with them."""
+    from dataclasses import replace
 
-
-def _keep(row: Rendered, is_text: bool, length: int | None, tally: Tally, done: Tokenised) -> None:
-    if row.folded:
-        tally.note("system_folded", row.row)
-    if row.lossy:
-        tally.note("unknown_characters", row.row)
-    done.whole.append(len(row.ids))
-    long = length is not None and len(row.ids) > length
-    if long and is_text:
-        tally.note("split_text", row.row, f"{length:,}")
-    elif long and 1 not in row.learned[1:length]:
-        tally.note("cut_to_nothing", row.row, f"{length:,}")
-        return
-    elif long:
-        tally.note("cut", row.row, f"{length:,}")
-    elif 1 not in row.learned[1:]:  # the first token has nothing before it from which it could be told
-        tally.note("no_answer", row.row, "nothing in it is learned")
-        return
-    step = length if long and length else len(row.ids)
-    stop = len(row.ids) if is_text else step
-    for at in range(0, stop, step):
-        if stop - at > 1:
-            done.rows.append({"input_ids": row.ids[at : at + step], "learned": row.learned[at : at + step]})
-            done.numbers.append(row.row)
-
-
-def split(rows: Sequence[Any], share: float, seed: int) -> tuple[list[Any], list[Any]]:
-    """Rows to train on and rows held out, in their order; fixed by the seed. At least one is trained on."""
-    held = min(max(1, round(len(rows) * share)) if share > 0 else 0, len(rows) - 1)
-    out = set(random.Random(seed).sample(range(len(rows)), max(held, 0)))
-    train = [row for place, row in enumerate(rows) if place not in out]
-    return train, [rows[place] for place in sorted(out)]
+    quiet = replace(opened, tally=Tally())
+    for number, row in enumerate(opened.head, 1):
+        if one := understood(row, number, quiet):
+            yield from one.answers()

@@ -50,15 +50,6 @@ def refuse_unresolved(spec: RunSpec) -> None:
         )
 
 
-def refuse_packing(spec: RunSpec) -> None:
-    if spec.packing:
-        raise UserError(
-            "rows cannot be packed in this version",
-            "without a kernel for it, packed rows would see each other or need a mask of length x length",
-            "set packing: false",
-        )
-
-
 def refuse_missing_packages(spec: RunSpec) -> None:
     missing = [name for name in spec.report if importlib.util.find_spec(name) is None]
     if missing:

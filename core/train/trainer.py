@@ -3,20 +3,19 @@ that counts tokens and gives way when the run is asked to end."""
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
-from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from core.runs.folder import RunFolder
 from core.spec import RunSpec
 from core.train import checkpoints
+from core.train.batches import IGNORED, collate
 from core.train.device import Device
 from core.train.evaluation import Measured, look
+from core.train.pairs import collator, numbers
 
-IGNORED = -100
-"""A label that carries no loss."""
 MOST_LOGGED = 20_000
 """Steps that are logged one by one; a longer run logs every second, third, … step."""
 OPTIMIZERS = {
@@ -25,8 +24,6 @@ OPTIMIZERS = {
     "paged_adamw_8bit": "paged_adamw_8bit",
     "adafactor": "adafactor",
 }
-
-Row = dict[str, list[int]]
 
 
 def steps_of(spec: RunSpec, rows: int) -> int:
@@ -41,6 +38,7 @@ def arguments(spec: RunSpec, run: RunFolder, device: Device, steps: int) -> SFTC
     return SFTConfig(
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
         **settings(spec, run, device, steps),
     )
 
@@ -89,21 +87,6 @@ def _schedule(spec: RunSpec) -> str:
     return "constant_with_warmup" if spec.schedule == "constant" else spec.schedule
 
 
-def dataset(rows: Sequence[Row]) -> Dataset:
-    """Rows of {"input_ids", "learned"} as the trainer takes them: labels are the learned ids.
-
-    The first token of a row has no label: nothing stands before it from which it could be foretold,
-    and counting it would make the mean loss too small.
-    """
-    labels = (_labels(row["input_ids"], row["learned"]) for row in rows)
-    return Dataset.from_dict({"input_ids": [list(row["input_ids"]) for row in rows], "labels": list(labels)})
-
-
-def _labels(ids: list[int], learned: list[int]) -> list[int]:
-    pairs = zip(ids, learned, strict=True)
-    return [token if place and keep else IGNORED for place, (token, keep) in enumerate(pairs)]
-
-
 class Tuner(SFTTrainer):
     """An SFTTrainer whose evaluation is the mean over learned tokens, tells its progress, and can be left."""
 
@@ -112,8 +95,8 @@ class Tuner(SFTTrainer):
         *,
         model: Any,
         args: SFTConfig,
-        train: Dataset,
-        held_out: Dataset | None,
+        train: Sequence[Any],
+        held_out: Sequence[Any] | None,
         tokenizer: Any,
         device: Device,
         on_evaluating: Callable[[int, int], bool],
@@ -122,11 +105,10 @@ class Tuner(SFTTrainer):
         super().__init__(
             model=model,
             args=args,
-            train_dataset=train,
-            eval_dataset=held_out,
+            train_dataset=numbers(0, range(len(train))),
+            eval_dataset=numbers(1, range(len(held_out))) if held_out else None,
             processing_class=tokenizer,
-            # padding is masked by place, never by id: the pad token may be any
-            data_collator=DataCollatorForLanguageModeling(pad_token_id=pad or 0),
+            data_collator=collator((train, held_out or []), partial(collate, pad=pad or 0)),
         )
         self._device, self._on_evaluating = device, on_evaluating
 
@@ -139,6 +121,17 @@ class Tuner(SFTTrainer):
         """
         return look(self, eval_dataset, metric_key_prefix, self._device, self._on_evaluating, self._measured)
 
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Nats a learned token; while training each token times its row's weight, still by their number."""
+        tokens, weights = inputs.pop("tokens"), inputs.pop("loss_weights", None)
+        called = model if weights is None or not self.model.training else _weighted(model, weights)
+        before = int(self._total_train_tokens)
+        loss = super().compute_loss(called, inputs, *args, **kwargs)
+        if self.model.training:  # the library counts only one line of a batch without a mask
+            self._total_train_tokens: int = before + int(tokens)
+            self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
+        return loss
+
     def _measured(self, batch: dict[str, Any]) -> Measured:
         count = int((batch["labels"][:, 1:] != IGNORED).sum())
         total = float(self.compute_loss(self.model, batch)) * count if count else 0.0
@@ -146,3 +139,14 @@ class Tuner(SFTTrainer):
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """None for a checkpoint: it is not what leaves this machine."""
+
+
+def _weighted(model: Any, weights: Any) -> Callable[..., Any]:
+    """The model with each token's log-probability times the weight of its row, (lines, tokens)."""
+
+    def call(**inputs: Any) -> Any:
+        out = model(**inputs)
+        out.log_probs = out.log_probs * weights[:, 1:]  # of each token but the first of a line
+        return out
+
+    return call

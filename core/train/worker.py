@@ -8,11 +8,13 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
+from core.plan.objective import settled
 from core.runs.events import Checkpoint, End, Error, EventLog, Finding, Start, Step
 from core.runs.folder import RunFolder
 from core.runs.history import replay
@@ -102,7 +104,6 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
     # what can be refused is refused before anything heavy starts
     spec = course.spec = run.spec()
     ready.refuse_unresolved(spec)
-    ready.refuse_packing(spec)
     ready.refuse_missing_packages(spec)
     ready.calm_libraries(run)
     left_out = device.one_gpu()
@@ -123,10 +124,11 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
     folder = download.fetch(spec.model, spec.revision, stage)
     tokenizer = load_tokenizer(str(folder), None)
     stage("tokenise", note="reading the data")
-    built = build(spec, tokenizer, lambda _, done, total: stage("tokenise", done, total, "rows"))
+    built = build(spec, tokenizer, lambda _, done, total: stage("tokenise", done, total, "rows"), run.path)
     for finding in built.findings:
         log.write(as_event(finding))
     ready.refuse_nothing_learned(built.train)
+    objective = settled(spec, built.objective)
     end_ids = generation_eos_ids(built.template, tokenizer)
     if built.template:  # plain text has none
         apply(built.template, tokenizer)
@@ -138,18 +140,24 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     stage("load", 0, size or None, "bytes", f"weights of {spec.model}")
     clock = time.monotonic()
-    model = models.load(spec, folder, where)
+    model = models.load(spec, folder, where, small_steps=objective != "sft")
     seconds = time.monotonic() - clock
     stage("load", size, size or None, "bytes", f"{size / max(seconds, 1e-3) / 1e9:.2f} GB/s")
     ready.refuse_small_disk(run, spec, model, resumed is not None)
 
     # the trainer, and the watch that tells what it does
     from core.train import result
-    from core.train.trainer import Tuner, arguments, dataset, steps_of
+    from core.train.batches import Packs, refuse_leaks
+    from core.train.trainer import Tuner, arguments, steps_of
     from core.train.watch import Watch, diverged
 
-    held_out = within(list(built.eval or []), EVALUATED_TOKENS[where.kind])
-    steps = steps_of(spec, len(built.train))
+    held_out = within(built.eval or [], EVALUATED_TOKENS[where.kind])
+    train_on: Sequence[Any] = built.train
+    if spec.packing:
+        with where.autocast():
+            refuse_leaks(model)
+        train_on = Packs(built.train, spec.length or 0)
+    steps = steps_of(spec, len(train_on))
     watch = course.watch = Watch(
         run,
         spec,
@@ -164,17 +172,33 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
         tokens=before.tokens if before else 0,
         seconds=before.seconds if before else 0.0,
     )
-    settings = arguments(spec, run, where, steps)
-    settings.eval_on_start = bool(held_out) and resumed is None
-    tuner = Tuner(
-        model=model,
-        args=settings,
-        train=dataset(built.train),
-        held_out=dataset(held_out) if held_out else None,
-        tokenizer=tokenizer,
-        device=where,
-        on_evaluating=watch.evaluating,
-    )
+    if objective == "sft":
+        tuner: Any = Tuner(
+            model=model,
+            args=arguments(spec, run, where, steps),
+            train=train_on,
+            held_out=held_out or None,
+            tokenizer=tokenizer,
+            device=where,
+            on_evaluating=watch.evaluating,
+        )
+    else:
+        from core.train import preference
+
+        tuner = preference.tuner(
+            objective,
+            model=model,
+            spec=spec,
+            run=run,
+            device=where,
+            steps=steps,
+            train=train_on,
+            held_out=held_out,
+            tokenizer=tokenizer,
+            on_evaluating=watch.evaluating,
+            on_reference=lambda done, total: stage("reference", done, total, "rows"),
+        )
+    tuner.args.eval_on_start = bool(held_out) and resumed is None
     if spec.method == "qlora":
         models.adapters_in_fp32(tuner.model)
     tuner.add_callback(watch)
@@ -199,6 +223,7 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
             "run": run.name,
             "state": state,
             "method": spec.method,
+            "objective": objective,
             "model": spec.model,
             "revision": commit_of(folder),
             "made": made.name,
@@ -206,10 +231,13 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
             "steps_planned": tuner.state.max_steps,
             "epochs": tuner.state.epoch,
             "rows": len(built.train),
+            "packs": len(train_on) if spec.packing else None,
+            "data": built.counts,
             "held_out_rows": len(held_out),
             "loss_first": watch.losses[0] if watch.losses else None,
             "loss_last": watch.losses[-1] if watch.losses else None,
             "held_out_loss": {str(at): loss for at, loss in watch.held_out.items()},
+            "held_out_rewards": {str(at): told for at, told in watch.preferences.items()} or None,
             "tokens": watch.tokens,
             "training_seconds": watch.seconds,
             "seconds": time.time() - begun,
@@ -226,7 +254,7 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
     return End(state, "" if finished else f"as asked, after step {step} of {tuner.state.max_steps}")
 
 
-def within(rows: list[Any], tokens: int) -> list[Any]:
+def within(rows: Iterable[Any], tokens: int) -> list[Any]:
     """The first rows that together have at most so many tokens, and at least one row."""
     taken: list[Any] = []
     total = 0

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from core.data.held_out import Count, bin_of
 from core.data.inspect import answer
 from core.data.lengths import describe
-from core.data.rows import Built, build, split
+from core.data.rows import Built, build
 from core.data.tokenizer import load_tokenizer
 from core.errors import UserError
 from core.job import run_job
@@ -74,16 +75,24 @@ def test_held_out_is_fixed_by_the_seed_and_shares_nothing(pairs: Path) -> None:
     ("count", "share", "held"), [(100, 0.05, 5), (10, 0.05, 1), (2, 0.9, 1), (1, 0.5, 0), (9, 0, 0)]
 )
 def test_split_always_leaves_something_to_train_on(count: int, share: float, held: int) -> None:
-    train, out = split(list(range(count)), share, 42)
-    assert len(out) == held and sorted(train + out) == list(range(count)) and train == sorted(train)
+    counted = Count()
+    for row in range(count):
+        counted.add(bin_of(row, 42), 1, 1, 10)
+    out = counted.held_out(share)
+    assert len(out) == held and counted.outside(out, "rows") == count - held
+    assert counted.outside(out, "tokens") == 10 * (count - held)
 
 
 def test_held_out_rows_of_a_file_or_a_split(pairs: Path, tmp_path: Path) -> None:
-    other = write_jsonl(tmp_path / "valid.jsonl", PAIRS[:3])
+    fresh = [{"prompt": f"Why {n}?", "completion": f"Because of {n}."} for n in range(3)]
+    leaked = [{**PAIRS[5], "completion": f" {PAIRS[5]['completion']}"}]
+    other = write_jsonl(tmp_path / "valid.jsonl", fresh + leaked)
     by_file = built(spec_of(pairs, data={"eval": str(other)}))
     by_split = built(spec_of(tmp_path, data={"eval": "valid"}))
     assert by_file.eval == by_split.eval and len(by_file.eval or []) == 3 and len(by_file.train) == 40
-    assert report_on(spec_of(tmp_path, data={"eval": "valid"}))["eval_rows"] == 3
+    report = report_on(spec_of(tmp_path, data={"eval": "valid"}))
+    assert report["eval_rows"] == 3 and report["leaks"] == by_file.counts["leaks"] == 1
+    assert [one.code for one in by_file.findings] == ["leak"] == [one["code"] for one in report["findings"]]
     with pytest.raises(UserError, match=r"missing\.jsonl is not there"):
         built(spec_of(pairs, data={"eval": str(tmp_path / "missing.jsonl")}))
 
@@ -102,7 +111,14 @@ def test_rows_cut_and_dropped_are_counted(tmp_path: Path) -> None:
     assert found["cut"] == (2,) and found["cut_to_nothing"] == (3,)
     report = report_on(spec, row=1)
     assert report["longer_than_length"] == 2 and report["lengths"]["count"] == 3
-    assert report["example"]["cut"] > 0 and len(report["example"]["tokens"]) == 32
+    tokens = report["example"]["tokens"]
+    assert report["example"]["cut"] == len(tokens) - 32 == sum(token["cut"] for token in tokens)
+    assert not any(token["cut"] for token in tokens[:32])
+    counts = {name: made.counts[name] for name in ("rows", "cut", "nothing", "dropped", "split")}
+    assert (
+        counts == {"rows": 3, "cut": 1, "nothing": 1, "dropped": 0, "split": 0}
+        and report["fates"]["cut"] == 1
+    )
     assert "1 of 3 rows (33.3%) are longer than 32 tokens" in str(report["findings"])
 
 
@@ -121,8 +137,7 @@ def test_long_text_is_split_and_nothing_of_it_is_lost(tmp_path: Path) -> None:
 
 def test_what_cannot_be_trained_stops_with_one_line(tmp_path: Path) -> None:
     cases: dict[str, tuple[list[dict[str, Any]], str]] = {
-        "preference": ([{"prompt": "q", "chosen": "a", "rejected": "b"}], "preference pairs"),
-        "unknown": ([{"title": "q", "body": "a"}], "title, body are none of the known ones"),
+        "unknown": ([{"height": 3, "width": 4}] * 2, "height, width"),
         "nothing": ([{"prompt": "q", "completion": ""}], "no row has an answer"),
         "mixed": ([*PAIRS[:5], {"text": "x"}], "row 6"),
         "questions": ([{"turns": ["q"]}], "nothing would be learned"),
@@ -135,9 +150,8 @@ def test_what_cannot_be_trained_stops_with_one_line(tmp_path: Path) -> None:
         stops = [finding for finding in report_on(spec)["findings"] if finding["severity"] == "stop"]
         assert stops and said in stops[0]["message"], name
     report = report_on(spec_of(tmp_path / "unknown.jsonl"))
-    assert report["columns"] == {"title": None, "body": None} and report["sample"] == [
-        {"title": "q", "body": "a"}
-    ]
+    assert report["columns"] == {"height": None, "width": None}
+    assert report["sample"][0] == {"height": "3", "width": "4"}
 
 
 def test_the_report_without_a_model(pairs: Path) -> None:

@@ -5,7 +5,8 @@ import pytest
 from core.runs.events import Step
 from core.spec import RunSpec
 from core.train import answers, worker
-from core.train.trainer import IGNORED, dataset, steps_of, warmup_steps
+from core.train.batches import IGNORED, labels
+from core.train.trainer import steps_of, warmup_steps
 from core.train.worker import within
 from tests.train.conftest import Make
 from tests.train.following import told_of
@@ -44,8 +45,7 @@ def test_warm_up_is_a_share_of_the_steps_and_never_a_lone_step_at_rate_zero(make
 
 
 def test_labels_are_the_learned_ids_but_never_the_first() -> None:
-    made = dataset([{"input_ids": [5, 6, 7, 8], "learned": [1, 0, 1, 1]}])
-    assert made[0] == {"input_ids": [5, 6, 7, 8], "labels": [IGNORED, IGNORED, 7, 8]}
+    assert labels({"input_ids": [5, 6, 7, 8], "learned": [1, 0, 1, 1]}) == [IGNORED, IGNORED, 7, 8]
 
 
 def test_questions_end_where_the_answer_begins() -> None:
