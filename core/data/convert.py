@@ -118,7 +118,8 @@ def _fitting(row: Row, found: Recognised, note: Note) -> Recognised:
     roles = found.roles
     needed = [roles[role] for role in CORE if role in roles]
     needed += [column for _, column in found.template if column]
-    if all(row.get(column) is not None for column in needed):
+    label = roles.get("label")
+    if all(row.get(column) is not None or (column == label and label in row) for column in needed):
         return found
     own = None if found.fixed else shape_of(row)
     other = own is not None and own.format in TRAINED and own.confidence > SURE
@@ -164,15 +165,14 @@ def _conversation(row: Row, number: int, found: Recognised, spec: SourceSpec, no
         turns = put_before(spec.instruction, turns)
     if not any(says_something(turn) for turn in turns):
         raise Unreadable("no_answer", "the answer is empty")
-    last = max(place for place, turn in enumerate(turns) if says_something(turn))
-    unanswered = any(turn.role == "user" for turn in turns[last:])
-    if unanswered:
-        note("unanswered_end", "a question")
+    if turns[-1].role in ("user", "tool"):
+        note("unanswered_end", "a question" if turns[-1].role == "user" else "a tool's result")
     if found.format != "kto":
         return Conversation(number, tuple(turns))
     label = verdict(row.get(found.roles["label"]))
     if label is None:
         raise Unreadable("bad_label", str(row.get(found.roles["label"]))[:40])
+    last = max(place for place, turn in enumerate(turns) if says_something(turn))
     turns = turns[: last + 1]  # the verdict is on the last answer
     prompt = max((place + 1 for place, turn in enumerate(turns) if turn.role == "user"), default=0)
     if not prompt:

@@ -77,7 +77,7 @@ def read_pair(chosen: Any, rejected: Any, opening: Turns, note: Note) -> tuple[T
         shared = len(opening)
         good, bad = [*opening, *good], [*opening, *bad]
     if good == bad:
-        raise Unreadable("same_answers", "")
+        raise Unreadable("same_answers", "both answers are the same")
     for name, turns in (("chosen", good), ("rejected", bad)):
         if not any(says_something(turn) for turn in turns[shared:]):
             raise Unreadable("no_answer", f"the {name} answer is empty")

@@ -138,7 +138,7 @@ def _read_turn(turn: dict[str, Any], place: int, note: Note, turns: list[Message
             if words or said is None or not isinstance(said, list) or not _only_results(said):
                 turns.append(Message(role, words))
             return
-        if len(turn) > 2:  # more than who says what
+        if len(turn) > 2 or said is None:  # more than who says what
             for key in ("tool_calls", "function_call"):
                 calls += read_calls(turn[key]) if turn.get(key) else ()
             thought = thought or next((turn[key] for key in THOUGHT if turn.get(key)), None)
