@@ -1,39 +1,31 @@
 """Chat templates: the model's own, a named one of ours, or a Jinja file; chosen, checked, and saved."""
 
+import json
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from core.data.conversation import Message
-from core.data.rendering import DoesNotRender
-from core.data.skeleton import LeavesOut, NoSpan, Skeleton, skeleton_of
+from core.data.marks import Form, mark_all
+from core.data.named import ALSO_CALLED, fitting, source_of
+from core.data.named import NAMES as NAMES
+from core.data.named import NEEDS as NEEDS
+from core.data.named import lacking as lacking
+from core.data.rendering import DoesNotRender, render
+from core.data.skeleton import LeavesOut, NoSpan, Skeleton, of_forms, skeleton_of
 from core.errors import UserError, nearest
-
-# name -> the texts that must each be one token of the tokenizer; all but these and eos_token is plain text
-NEEDS: dict[str, tuple[str, ...]] = {
-    "chatml": ("<|im_start|>", "<|im_end|>"),
-    "llama-2": (),
-    "llama-3": ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
-    "mistral": (),
-    "vicuna": (),
-    "alpaca": (),
-    "zephyr": (),
-    "phi": ("<|user|>", "<|assistant|>", "<|end|>"),
-    "instruct": (),
-}
-NAMES = tuple(NEEDS)
-
-# Tried in this order for a model without a template: its unused tokens tell what it was made for.
-PREFERRED: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("chatml", NEEDS["chatml"]),
-    ("llama-3", NEEDS["llama-3"]),
-    ("phi", NEEDS["phi"]),
-    ("mistral", ("[INST]", "[/INST]")),
-)
 
 # Switches of published templates that, off, put an empty thought into the generation prompt.
 THINKING = ("enable_thinking", "thinking")
+
+LOOK = {
+    "description": "Looks something up.",
+    "parameters": {
+        "type": "object",
+        "properties": {"what": {"type": "string", "description": "The name of it."}},
+        "required": ["what"],
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +42,12 @@ class Template:
     why: str
     takes_system: bool = True
     warning: str = ""
+    takes_tools: bool = False
+    """Whether it writes tools on offer, calls and results; rows that have some are refused where not."""
+    closing: str = ""
+    """What it puts between an answer and the end token (mostly nothing); it is learned with it."""
+    dated: str = ""
+    """A warning, where what it writes depends on the day."""
 
 
 def choose(name: str, tokenizer: Any, *, thoughtless: bool = False) -> Template:
@@ -64,18 +62,19 @@ def choose(name: str, tokenizer: Any, *, thoughtless: bool = False) -> Template:
         if tokenizer.chat_template:
             own = _own(tokenizer)
             return _checked("own", "model", own, "the model's own", tokenizer, thoughtless)
-        named, why = _fitting(tokenizer)
-        return _checked(named, "named", _named_source(named), why, tokenizer, thoughtless)
+        named, why = fitting(tokenizer)
+        return _checked(named, "named", source_of(named), why, tokenizer, thoughtless)
+    name = ALSO_CALLED.get(name, name)
     if name in NEEDS:
-        lacks = [text for text in NEEDS[name] if not is_one_token(text, tokenizer)]
+        lacks = lacking(name, tokenizer)
         if lacks:
-            instead = _fitting(tokenizer)[0]
+            instead = fitting(tokenizer)[0]
             raise UserError(
                 f"the template {name} does not suit this tokenizer",
                 f"it has no single token for {', '.join(lacks)}",
                 f"choose {instead}, which needs none that is missing",
             )
-        return _checked(name, "named", _named_source(name), "chosen by name", tokenizer, thoughtless)
+        return _checked(name, "named", source_of(name), "chosen by name", tokenizer, thoughtless)
     path = Path(name).expanduser()
     if not path.is_file():
         near = nearest(name, NAMES)
@@ -103,14 +102,6 @@ def generation_eos_ids(template: Template | None, tokenizer: Any) -> list[int]:
     return list(dict.fromkeys(one for one in ids if one is not None))
 
 
-def is_one_token(text: str, tokenizer: Any) -> bool:
-    """Whether this text, wherever it stands, is one id and no other text's."""
-    if text not in (*tokenizer.get_added_vocab(), *tokenizer.all_special_tokens):
-        return False
-    one = tokenizer.convert_tokens_to_ids(text)
-    return one is not None and (one != tokenizer.unk_token_id or text == tokenizer.unk_token)
-
-
 def begins_with_bos(tokenizer: Any) -> bool:
     """Whether this tokenizer puts a beginning-of-text before plain text, so that the model expects one."""
     ids = tokenizer("a")["input_ids"]
@@ -125,22 +116,10 @@ def fold_system(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     return (opening, *messages[2:])
 
 
-@cache
-def _named_source(name: str) -> str:
-    return (Path(__file__).parent / "templates" / f"{name}.jinja").read_text(encoding="utf-8")
-
-
 def _own(tokenizer: Any) -> str:
     """Some tokenizers carry several templates; the one called default is for plain chat."""
     own = tokenizer.chat_template
     return str(own.get("default") or next(iter(own.values())) if isinstance(own, dict) else own)
-
-
-def _fitting(tokenizer: Any) -> tuple[str, str]:
-    for name, tokens in PREFERRED:
-        if all(is_one_token(text, tokenizer) for text in tokens):
-            return name, f"the model has no template, but already has the tokens of {name}"
-    return "instruct", "the model has no template; this one needs no tokens of its own"
 
 
 def _checked(
@@ -168,14 +147,28 @@ def _checked(
     bos = tokenizer.bos_token
     if bos and bos != tokenizer.eos_token and skeleton.pieces[0].startswith(bos * 2):
         raise UserError(f"{label} begins a text twice", f"it writes {bos}{bos}", "remove one of them")
-    end = skeleton.slots[-1].end_token
+    end = skeleton.slots[-1].end_token if skeleton.slots[-1].turn == 1 else None
     if end is None:
         after = skeleton.pieces[-1].strip()
         why = f"{after!r} is no single token of this tokenizer" if after else "nothing follows the words"
-        raise UserError(f"{label} never ends an answer", why, f"choose --template {_fitting(tokenizer)[0]}")
+        raise UserError(f"{label} never ends an answer", why, f"choose --template {fitting(tokenizer)[0]}")
     ids = (tokenizer.convert_tokens_to_ids(end), tokenizer.eos_token_id)
     end_ids = tuple(dict.fromkeys(one for one in ids if one is not None))
-    return Template(name, origin, source, end, end_ids, why, _takes_system(source, tokenizer), warning)
+    return Template(
+        name,
+        origin,
+        source,
+        end,
+        end_ids,
+        why,
+        _takes_system(source, tokenizer),
+        warning,
+        _takes_tools(source, tokenizer),
+        skeleton.ending.closing if skeleton.ending else "",
+        f"{label} writes the date of the day: rows rendered tomorrow differ"
+        if _is_dated(source, tokenizer)
+        else "",
+    )
 
 
 def _skeleton(label: str, source: str, tokenizer: Any) -> Skeleton:
@@ -216,3 +209,24 @@ def _takes_system(source: str, tokenizer: Any) -> bool:
     except (DoesNotRender, NoSpan, LeavesOut):
         return False
     return any(slot.turn == 0 for slot in skeleton.slots)
+
+
+def _takes_tools(source: str, tokenizer: Any) -> bool:
+    forms = (Form("user"), Form("assistant", False, calls=(True,)), Form("tool", name=True, call_id=True))
+    offered = json.dumps({"type": "function", "function": {"name": "look", **LOOK}})
+    try:
+        of_forms((*forms, Form("assistant")), (offered,), source, tokenizer)
+    except (DoesNotRender, NoSpan, LeavesOut):
+        return False
+    return True
+
+
+def _is_dated(source: str, tokenizer: Any) -> bool:
+    """Whether it asks for the day: without its clock such a template does not render."""
+    if "strftime_now" not in source:
+        return False
+    try:
+        render(mark_all((Form("user"), Form("assistant")))[0], source, tokenizer, strftime_now=None)
+    except DoesNotRender:
+        return True
+    return False

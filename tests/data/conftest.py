@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from core.data.named import NEEDS
 from core.data.tokenizer import load_tokenizer
 
 REPO = Path(__file__).resolve().parents[2]
 MARKS = ["<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
 MARKS += ["<|user|>", "<|assistant|>", "<|system|>", "<|end|>"]
+MARKS = list(dict.fromkeys([*MARKS, *(token for tokens in NEEDS.values() for token in tokens)]))
 
 
 def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> Path:

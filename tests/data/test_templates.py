@@ -24,12 +24,33 @@ def refused(name: str, tokenizer: Any) -> UserError:
 def test_every_named_template_is_there_and_ends(tokenizer: Any) -> None:
     folder = Path(templates.__file__).parent / "templates"
     assert {path.stem for path in folder.glob("*.jinja")} == set(templates.NAMES)
-    ends = {"chatml": "<|im_end|>", "llama-3": "<|eot_id|>", "phi": "<|end|>"}
+    ends = {**dict.fromkeys(("chatml", "qwen", "phi-4"), "<|im_end|>"), "llama-3": "<|eot_id|>"}
+    ends |= {"phi": "<|end|>", "gemma": "<end_of_turn>", "command-r": "<|END_OF_TURN_TOKEN|>"}
     for name in templates.NAMES:
         found = templates.choose(name, tokenizer)
         assert found.end_token == ends.get(name, tokenizer.eos_token) and found.takes_system
         assert found.end_ids[0] == tokenizer.convert_tokens_to_ids(found.end_token)
         assert tokenizer.eos_token_id in templates.generation_eos_ids(found, tokenizer)
+
+
+def test_other_names_for_the_same(tokenizer: Any) -> None:
+    assert templates.choose("phi-3", tokenizer).name == "phi"
+    assert templates.choose("llama-3.2", tokenizer).source == templates.choose("llama-3", tokenizer).source
+
+
+def test_which_named_templates_take_tools(tokenizer: Any) -> None:
+    taking = {name for name in templates.NAMES if templates.choose(name, tokenizer).takes_tools}
+    assert taking == {"qwen", "llama-3", "deepseek", "command-r"}
+
+
+def test_a_template_that_writes_the_date_says_so(tokenizer: Any) -> None:
+    body = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
+    tokenizer.chat_template = (
+        "{% set never = false %}{% if never %}{{ strftime_now('%d') }}{% endif %}" + body
+    )
+    assert not templates.choose("auto", tokenizer).dated
+    tokenizer.chat_template = "{{ strftime_now('%d %b %Y') }}" + body
+    assert "date of the day" in templates.choose("auto", tokenizer).dated
 
 
 def test_auto_takes_the_models_own(tokenizer: Any) -> None:
