@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from core.errors import UserError
 from core.spec import Method, Objective, RunSpec
 
 NAMES: dict[Objective, str] = {"sft": "answers", "dpo": "DPO", "orpo": "ORPO", "kto": "KTO"}
@@ -66,3 +67,14 @@ def refusal(objective: Objective, data: Objective) -> tuple[str, str, str] | Non
     others = " or ".join(TAKES[data])
     why = f"it takes {WHAT[ROWS_OF[objective]]}, these are {WHAT[data]}"
     return what, why, f"set objective: {others}, or give other data"
+
+
+def settled(spec: RunSpec, data: str) -> Objective:
+    """The objective of a run whose data ask for `data`. UserError (code 1) where they cannot serve it."""
+    objective = objective_of(spec, {"objective": data})
+    if refused := refusal(objective, cast(Objective, data)):
+        raise UserError(*refused, code=1)
+    if spec.batch is not None and spec.batch < LEAST_BATCH[objective]:
+        why = "it sets the answers of one pass beside each other"
+        raise UserError(f"{NAMES[objective]} needs a batch of 2 or more", why, "set batch: 2", code=1)
+    return objective
