@@ -45,6 +45,8 @@ ANSWERS = frozenset({
     "label", "reply", "result", "results", "completion", "output", "response", "answer",
 })  # fmt: skip
 
+NAME_LENGTH = 60
+"""A longer name is the first row of a table without a header."""
 USUAL = {"completion", "output", "response", "answer"}
 HOW_TO_MAP = "say which column is what, as in --column prompt=NAME --column completion=NAME"
 
@@ -79,7 +81,7 @@ def guess_pair(row: Row, answer: str | None = None, asked: Sequence[str] = ()) -
 
     `answer`: known already. `asked`: columns that a prompt is made from; the first of them is given back.
     """
-    texts = [key for key, value in row.items() if isinstance(value, str) and len(key) < 60]
+    texts = [key for key, value in row.items() if isinstance(value, str) and len(key) <= NAME_LENGTH]
     if asked:
         rest = _telling([key for key in texts if key not in asked])
         return (asked[0], answer or rest[0]) if answer or len(rest) == 1 else None

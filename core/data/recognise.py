@@ -141,6 +141,17 @@ def _findings(shape: Shape) -> list[Finding]:
         remedy = Remedy("learn which is preferred", {"data.format": "preference"})
         todo = "set the format to preference to learn which is preferred"
         found.append(Finding("info", "ignored_columns", message, (), todo, remedies=(remedy,)))
+    for role, column in shape.rivals:
+        used = shape.needed[role]
+        message = f"{used} is taken for the {role}, though {column} could be it as well"
+        if role == "prompt":
+            asked = [used, column, *filter(None, [shape.beside.get("input")])]
+            template = "\n\n".join(f"{{{name}}}" for name in asked)
+            remedy = Remedy("put both in the prompt", {"data.instruction": template})
+        else:
+            columns = {**shape.needed, **shape.beside, role: column}
+            remedy = Remedy(f"learn {column} instead", {"data.columns": columns})
+        found.append(Finding("info", "unused_column", message, (), HOW_TO_MAP, remedies=(remedy,)))
     if "weight" in shape.beside:
         message = f"the column {shape.beside['weight']} says how much a row counts"
         found.append(Finding("info", "row_weights", message))

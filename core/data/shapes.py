@@ -39,6 +39,8 @@ class Shape:
     """What was taken for what, where no name says it."""
     ranked: tuple[str, ...] = ()
     """Columns with ranked answers that are not used."""
+    rivals: tuple[tuple[str, str], ...] = ()
+    """Role and column of what could be the prompt or the answer as well."""
 
     @property
     def core(self) -> tuple[str, tuple[tuple[str, str], ...]]:
@@ -136,8 +138,15 @@ def _pair(row: Row, known: dict[str, str], asked: tuple[str, ...], told: bool) -
         name for name in (question, beside.get("input"), answer, beside.get("history")) if name
     )
     needed = {"prompt": question, "completion": answer}
-    ranked = _ranked(known)
-    return Shape("pair", "alpaca" if alpaca else "completion", sure, why, needed, beside, ranked=ranked)
+    taken = {question, answer, *beside.values()}
+    rivals = tuple(
+        (role, known[name])
+        for role in ("prompt", "completion")
+        for name in NAMES[role]
+        if name in known and known[name] not in taken and isinstance(row[known[name]], str)
+    )
+    kind = "alpaca" if alpaca else "completion"
+    return Shape("pair", kind, sure, why, needed, beside, ranked=_ranked(known), rivals=rivals)
 
 
 def _text(row: Row, known: dict[str, str], asked: tuple[str, ...], told: bool) -> Shape | None:

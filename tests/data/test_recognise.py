@@ -182,6 +182,16 @@ def test_columns_that_only_some_rows_have_are_of_all() -> None:
     assert not tally.findings(4)
 
 
+def test_what_could_be_prompt_or_answer_as_well_is_told() -> None:
+    row = {"problem": Q, "solution": "Long.", "answer": A, "instruction": "Think."}
+    found, _ = read(row)
+    prompt, answer = found.findings
+    assert "problem could be" in prompt.message and "solution could be" in answer.message
+    assert answer.remedies[0].change["data.columns"]["completion"] == "solution"
+    _, (one,) = read(row, instruction=prompt.remedies[0].change["data.instruction"])
+    assert one.messages[0].content == f"Think.\n\n{Q}"
+
+
 def test_labels_that_are_classes_are_no_verdicts() -> None:
     rows: list[Row] = [{"prompt": Q, "completion": A, "label": n % 3} for n in range(9)]
     assert recognise(rows).format == "completion"
