@@ -1,8 +1,8 @@
 """What a file of gigabytes costs: `python -m benchmarks.big_file [--gigabytes 5] [--where /tmp] [--write]`.
 
-It makes a JSONL of that size, and a fifth of it as a list, CSV, gzip and Parquet, and opens each in a process of its
-own: the time to the first 1,000 rows with all imports, one full pass, one row from the middle once a pass
-has noted where rows begin, and the most memory that the process held. `--write` puts the table into
+It makes a JSONL of that size, and a fifth of it as a list, CSV, gzip and Parquet, and opens each in a process
+of its own: the time to the first 1,000 rows with all imports, one full pass, one row from the middle once a
+pass has noted where rows begin, and the most memory that the process held. `--write` puts the table into
 docs/measured/data.md. The files are deleted.
 """
 
@@ -22,7 +22,7 @@ from typing import Any
 GB = 10**9
 HEAD = "# Sources of any size"
 REPORT = Path(__file__).resolve().parent.parent / "docs" / "measured" / "data.md"
-WORDS = "the run holds a model and its data while loss falls as it learns from what people asked".split()
+WORDS = ("the", "run", "holds", "a", "model", "and", "its", "data", "while", "loss", "falls")
 
 MEASURE = """
 import json, resource, sys, time
@@ -114,7 +114,8 @@ def write(table: str, gigabytes: float) -> None:
     kept = [f"# {part.strip()}\n" for part in sections if not f"# {part}".startswith(HEAD)]
     about = (
         f"{HEAD}\n\nMade by `python -m benchmarks.big_file --gigabytes {gigabytes:g} --write` on "
-        f"{os.cpu_count()} cores, Python {platform.python_version()}. Each file is opened in a process of its own.\n"
+        f"{os.cpu_count()} cores, Python {platform.python_version()}.\n"
+        "Each file is opened in a process of its own.\n"
     )
     REPORT.write_text("\n".join([f"{about}\n{table}\n", *kept]), encoding="utf-8")
 

@@ -155,6 +155,13 @@ def test_what_is_not_there(tmp_path: Path) -> None:
         opened(tmp_path / "train.jsonl", config="en")
 
 
+def test_one_conversation_with_tools_is_one_row(tmp_path: Path) -> None:
+    """Its tools are a list of objects too, but no rows."""
+    row = {"tools": [{"type": "function"}], "messages": [{"role": "user", "content": "q"}]}
+    (tmp_path / "one.jsonl").write_text(json.dumps(row) + "\n")
+    assert rows_of(tmp_path / "one.jsonl") == [row]
+
+
 def test_limit_takes_the_first_rows(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "rows.jsonl", ROWS)
     assert rows_of(path, limit=2) == ROWS[:2]

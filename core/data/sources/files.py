@@ -59,8 +59,8 @@ def open_file(file: DataFile, split: str = "train") -> Source:
             raise UserError(f"{file.name} is a zip within another", "only one is opened", "unpack it first")
         return choose(members(file.path), file.path.name, split, open_file)
     source = _by_kind(file, split)
-    word = split_word(Path(file.inner.name))
-    if split != "train" and split not in source.splits and not (word and same_split(word, split)):
+    names = (*source.splits, split_word(Path(file.inner.name)) or "")
+    if split != "train" and not any(same_split(name, split) for name in names):
         has = f"it has {', '.join(source.splits)}" if source.splits else "a file is one split"
         raise UserError(f"{file.name} has no split {split}", has, "leave the split out or give another file")
     return source

@@ -10,7 +10,7 @@ from core.data.sources.json_window import Window
 from core.data.sources.lines import APART, Marks, lines
 from core.data.sources.packed import DataFile
 from core.data.sources.source import Row, Source
-from core.data.sources.splits import held_out_name, same_split
+from core.data.sources.splits import held_out_name, is_split, same_split
 from core.errors import UserError
 
 SMALL = 4 << 20
@@ -175,10 +175,15 @@ def _pass_over(window: Window) -> bool:
 def _small(found: Any, file: DataFile, split: str) -> tuple[str, tuple[str, ...]] | None:
     """The key under which the rows lie and the splits beside them; None: the object is itself a row."""
     lists = [key for key, value in found.items() if _are_rows(value)]
+    if any(isinstance(value, list) and value and _is_turn(value[0]) for value in found.values()):
+        return None  # a conversation, with its tools perhaps
     asked = [key for key in lists if same_split(key, split)]
     for key in (*asked, "data", "rows", *(lists if len(lists) == 1 else ())):
         if key in lists:
             return key, tuple(lists) if key in asked else ()
+    if any(map(is_split, lists)):
+        has = f"it has {', '.join(lists)}"
+        raise UserError(f"{file.name} has no split {split}", has, "name one of them as split")
     if any(isinstance(value, str | list) for value in found.values()):
         return None
     keys = ", ".join(list(found)[:5]) + (", …" if len(found) > 5 else "")
@@ -195,7 +200,11 @@ def _are_rows(value: Any) -> bool:
 
 
 def _is_row(value: Any) -> bool:
-    return isinstance(value, dict) and not {"role", "from"} & value.keys()
+    return isinstance(value, dict) and not _is_turn(value)
+
+
+def _is_turn(value: Any) -> bool:
+    return isinstance(value, dict) and bool({"role", "from"} & value.keys())
 
 
 def _large(file: DataFile, split: str) -> tuple[str, tuple[str, ...]] | None:

@@ -8,7 +8,7 @@ from core.data.sources.joined import concatenated
 from core.data.sources.kinds import PROSE, READABLE
 from core.data.sources.packed import DataFile
 from core.data.sources.source import Row, Source
-from core.data.sources.splits import first_word, held_out_name, same_split, split_word
+from core.data.sources.splits import first_word, held_out_name, is_split, same_split, split_word
 from core.errors import UserError
 
 Open = Callable[[DataFile, str], Source]
@@ -25,11 +25,12 @@ def choose(found: Sequence[DataFile], where: str, split: str, opener: Open) -> S
         why = f"no {READABLE} in it"
         raise UserError(f"{where} holds no data file", why, "give a file or another folder")
     of = _splits(files)
-    chosen = [file for file in files if of[file] == split]
+    chosen = [file for file in files if _begins(file) == split]
     chosen = chosen or [file for file in files if same_split(of[file] or "", split)]
     if not chosen and len(files) == 1:
         return opener(files[0], split)
-    if not chosen and (split != "train" or any(word and split_word(Path(word)) for word in of.values())):
+    prose = all(file.kind in PROSE for file in files)
+    if not chosen and (split != "train" or (not prose and any(split_word(_within(file)) for file in files))):
         raise _unclear(files, where, split)
     named = bool(chosen)
     chosen = chosen or list(files)
@@ -41,14 +42,14 @@ def choose(found: Sequence[DataFile], where: str, split: str, opener: Open) -> S
 
 def _splits(files: Sequence[DataFile]) -> dict[DataFile, str | None]:
     """The split of each file: what its name begins with, or what it or its folder speaks of if all do."""
+    begins = {file: word if is_split(word := _begins(file)) else None for file in files}
     anywhere = {file: split_word(_within(file)) for file in files}
-    first = {file: first_word(file.inner) for file in files}
-    if all(anywhere.values()):
-        return {
-            file: word if split_word(Path(word)) == word else anywhere[file] for file, word in first.items()
-        }
-    prose = all(file.kind in PROSE for file in files)  # a note may well be named test.md
-    return dict.fromkeys(files) if prose else dict(first)
+    return {file: begins[file] or anywhere[file] for file in files} if all(anywhere.values()) else begins
+
+
+def _begins(file: DataFile) -> str:
+    """The first word of a file's name; of a document the whole name, for it may well be test-results.md."""
+    return file.inner.name.split(".")[0] if file.kind in PROSE else first_word(file.inner)
 
 
 def _within(file: DataFile) -> Path:
@@ -59,7 +60,7 @@ def _together(files: list[DataFile], where: str, split: str, opener: Open) -> So
     if len(files) == 1:
         return opener(files[0], "train")
     if all(file.kind in PROSE for file in files):
-        return concatenated(where, [_named(opener(file, "train"), file.name) for file in files])
+        return concatenated(where, [_named(opener(file, "train"), str(_within(file))) for file in files])
     stems = {(file.inner.parent, file.inner.name.split(".")[0]) for file in files}
     if len({file.kind for file in files}) > 1 or len(stems) < len(files) or files[0].kind == "zip":
         raise _unclear(files, where, split)

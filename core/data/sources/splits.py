@@ -71,6 +71,11 @@ def same_split(one: str, other: str) -> bool:
     return one == other or any(one in names and other in names for names in SYNONYMS)
 
 
+def is_split(word: str) -> bool:
+    """Whether a word is one of those that splits are called by."""
+    return any(word.lower() in names for names in SYNONYMS)
+
+
 def held_out_name(names: Iterable[str]) -> str | None:
     """The one of some splits that is there to be held out: validation before test."""
     known = {name.lower(): name for name in reversed(list(names))}
@@ -86,6 +91,6 @@ def split_word(path: PurePath) -> str | None:
     """The split that a file's name or one of its folders speaks of; None: of none."""
     for part in (path.name, *reversed(path.parts[:-1])):
         for word in re.split(r"[._\-\s]+", part.lower()):
-            if any(word in names for names in SYNONYMS):
+            if is_split(word):
                 return word
     return None
