@@ -9,6 +9,8 @@ from core.data.mask import Rendered
 Fate = Literal["whole", "cut", "dropped", "split", "nothing"]
 """nothing: no token that could be learned is left of it."""
 Long = Literal["cut", "drop", "split"]
+Key = tuple[int, int]
+"""What a row says, and what it asks, see `core.data.held_out.keys`."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,9 @@ class Piece:
     source: int = 0
     weight: float = 1.0
     key: int = 0
-    """The same for rows that say the same, 64 bits."""
+    """64 bits, the same for rows that say the same."""
+    asked: int = 0
+    """64 bits, the same for rows that ask the same."""
     rejected_ids: list[int] | None = None
     rejected_learned: list[int] | None = None
     prompt: int | None = None
@@ -37,7 +41,7 @@ class Fitted:
     lost: int = 0
 
 
-def fit(one: Conversation, shown: Rendered, key: int, length: int | None, long: Long) -> Fitted:
+def fit(one: Conversation, shown: Rendered, key: Key, length: int | None, long: Long) -> Fitted:
     """The row at a length of so many tokens; None: as long as it is.
 
     Plain text is split rather than cut, since each part of it teaches as much as the first. Of a
@@ -57,27 +61,27 @@ def fit(one: Conversation, shown: Rendered, key: int, length: int | None, long: 
     return Fitted("cut", (piece,)) if piece else Fitted("nothing")
 
 
-def _piece(one: Conversation, shown: Rendered, other: Rendered | None, key: int, stop: int) -> Piece | None:
+def _piece(one: Conversation, shown: Rendered, other: Rendered | None, key: Key, stop: int) -> Piece | None:
     ids, learned = shown.ids[:stop], shown.learned[:stop]
     if 1 not in learned[1:]:  # the first token has nothing before it from which it could be told
         return None
     if other is None:
         prompt = shown.prompt_tokens if one.label is not None else None
-        return Piece(ids, learned, one.row, one.source, one.weight, key, None, None, prompt, one.label)
+        return Piece(ids, learned, one.row, one.source, one.weight, *key, None, None, prompt, one.label)
     other_ids, other_learned = other.ids[:stop], other.learned[:stop]
     if 1 not in other_learned[1:] or ids == other_ids:
         return None
     prompt = shown.prompt_tokens
-    return Piece(ids, learned, one.row, one.source, one.weight, key, other_ids, other_learned, prompt)
+    return Piece(ids, learned, one.row, one.source, one.weight, *key, other_ids, other_learned, prompt)
 
 
-def _split(one: Conversation, shown: Rendered, key: int, step: int) -> Fitted:
+def _split(one: Conversation, shown: Rendered, key: Key, step: int) -> Fitted:
     """Consecutive pieces with the marks that they have in the whole row."""
     parts = [
         (shown.ids[at : at + step], shown.learned[at : at + step]) for at in range(0, len(shown.ids), step)
     ]
     kept = tuple(
-        Piece(ids, learned, one.row, one.source, one.weight, key, label=one.label)
+        Piece(ids, learned, one.row, one.source, one.weight, *key, label=one.label)
         for ids, learned in parts
         if 1 in learned[1:]
     )

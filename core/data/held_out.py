@@ -1,32 +1,24 @@
 """Which rows are held out: the same for the same data and seed, and never one that is also learned.
 
-Rows fall into bins by what they say and by the seed, and whole bins are held out. So rows that say the
-same are all learned or all held out, no row's number or length matters, and a pass over the data needs
-only a count for each bin, whatever the number of rows.
+Rows fall into bins by what they ask and by the seed, and whole bins are held out. So rows that ask the same
+are all learned or all held out, no row's number or length matters, and a pass over the data needs only a
+count for each bin, whatever the number of rows.
 """
 
-import hashlib
-import json
 from array import array
+from collections.abc import Sequence
+from typing import Literal
 
-from core.data.conversation import Conversation, Message
+from core.data.fit import Key
 
-BINS = 1 << 18
+BINS = 1 << 16
 WORD = (1 << 64) - 1
+ENOUGH = 0.8
+"""Of the wanted share; where so much cannot be held out by what rows ask, since many ask the same, they
+fall apart by all that they say."""
 
-
-def key(one: Conversation) -> int:
-    """64 bits of what a row says, blanks aside: rows with the same words have the same key."""
-    said: list[object] = [_turns(one.messages), one.text and " ".join(one.text.split()), one.tools]
-    said += [_turns(one.rejected), one.label]
-    return int.from_bytes(hashlib.blake2b(json.dumps(said).encode(), digest_size=8).digest(), "big")
-
-
-def _turns(messages: tuple[Message, ...]) -> list[list[object]]:
-    return [
-        [turn.role, " ".join(turn.content.split()), [[call.name, call.arguments] for call in turn.calls]]
-        for turn in messages
-    ]
+Way = Literal["asked", "said", "parts"]
+"""By what rows fall into bins: what is asked in them, all that they say, or each part of a text by itself."""
 
 
 def mixed(key: int, seed: int) -> int:
@@ -38,7 +30,15 @@ def mixed(key: int, seed: int) -> int:
 
 
 def bin_of(key: int, seed: int) -> int:
-    return mixed(key, seed) >> 46
+    return mixed(key, seed) % BINS
+
+
+def bin_by(way: Way, key: Key, part: int, seed: int) -> int:
+    """The bin of a row, or of a part of it (from 0)."""
+    said, asked = key
+    if way == "asked":
+        return bin_of(asked or said, seed)
+    return bin_of(mixed(said, part) if way == "parts" else said, seed)
 
 
 def repeats(source: int, row: int, weight: float, seed: int) -> int:
@@ -55,26 +55,30 @@ class Count:
     def __init__(self) -> None:
         self.rows, self.pieces, self.seen, self.tokens = (array("q", bytes(8 * BINS)) for _ in range(4))
 
-    def add(self, place: int, pieces: int, repeats: int, tokens: int, rows: int = 1) -> None:
-        """`tokens` of all the pieces together."""
+    def add(self, place: int, pieces: int, times: int, tokens: int, rows: int = 1) -> None:
+        """`times`: how often an epoch sees them; `tokens`: of all the pieces together."""
         self.rows[place] += rows
         self.pieces[place] += pieces
-        self.seen[place] += pieces * repeats
-        self.tokens[place] += tokens * repeats
+        self.seen[place] += pieces * times
+        self.tokens[place] += tokens * times
+
+    def inside(self, held: frozenset[int], name: str) -> int:
+        """What is held out of one of the counts."""
+        counts: array[int] = getattr(self, name)
+        return sum(counts[place] for place in held)
 
     def outside(self, held: frozenset[int], name: str) -> int:
-        """What is not held out of one of the counts."""
         counts: array[int] = getattr(self, name)
-        return sum(counts) - sum(counts[place] for place in held)
+        return sum(counts) - self.inside(held, name)
+
+    def wanted(self, share: float) -> int:
+        """At least one row where the share is not 0, but never all of them."""
+        total = sum(self.rows)
+        return min(max(1, round(total * share)) if share > 0 else 0, total - 1)
 
     def held_out(self, share: float) -> frozenset[int]:
-        """The bins that together hold this share of the rows, or as much of it as whole bins allow.
-
-        At least one row where the share is not 0, but never all of them.
-        """
-        total = sum(self.rows)
-        wanted = min(max(1, round(total * share)) if share > 0 else 0, total - 1)
-        taken, chosen = 0, []
+        """The bins that together hold this share of the rows, or as much of it as whole bins allow."""
+        wanted, taken, chosen = self.wanted(share), 0, []
         for place, rows in enumerate(self.rows):
             if taken >= wanted:
                 break
@@ -82,3 +86,30 @@ class Count:
                 chosen.append(place)
                 taken += rows
         return frozenset(chosen)
+
+
+class Choice:
+    """Counts by each way; at the end of the data it is known which one does."""
+
+    def __init__(self) -> None:
+        self.counts: dict[Way, Count] = {"asked": Count(), "said": Count(), "parts": Count()}
+        self.only_text = True
+
+    def add(self, key: Key, pieces: Sequence[int], times: int, seed: int, *, is_text: bool) -> None:
+        """A row with the tokens of each of its pieces, of which there is at least one."""
+        self.only_text = self.only_text and is_text
+        for way in ("asked", "said"):
+            self.counts[way].add(bin_by(way, key, 0, seed), len(pieces), times, sum(pieces))
+        if self.only_text:
+            for part, tokens in enumerate(pieces):
+                self.counts["parts"].add(bin_by("parts", key, part, seed), 1, times, tokens)
+
+    def held_out(self, share: float) -> tuple[Way, frozenset[int]]:
+        """Parts of texts are held out only where the texts are so few that none could be spared."""
+        if self.only_text and sum(self.counts["said"].rows) * share < 1:
+            return "parts", self.counts["parts"].held_out(share)
+        count = self.counts["asked"]
+        held = count.held_out(share)
+        if count.inside(held, "rows") >= ENOUGH * count.wanted(share):
+            return "asked", held
+        return "said", self.counts["said"].held_out(share)

@@ -7,17 +7,19 @@ import hashlib
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from core.data import lengths
+from core.data.check.leaks import find_leaks, key, say_leaks
 from core.data.example import example
 from core.data.findings import Finding
-from core.data.held_out import Count, bin_of, key, mixed, repeats
-from core.data.pack import packs, window_of
-from core.data.reading import Opened, conversations, findings, open_all, open_held_out
-from core.data.rows import Made, Making, Progress, about, all_counted, choose_template, in_pieces, say_leaks
+from core.data.fit import Key
+from core.data.held_out import Choice, Count, repeats
+from core.data.making import Made, Making, Progress, choose_template, screen_of
+from core.data.pack import Beside, pack_of, window_of
+from core.data.reading import Opened, about, conversations, findings, open_all, open_held_out
 from core.data.templates import Template
 from core.spec import DataSpec, RunSpec, parse_spec
 
@@ -83,9 +85,7 @@ class Survey:
     progress: Progress
     row: int
     enough: Callable[[int], bool] | None
-    count: Count = field(default_factory=Count)
-    parts: Count = field(default_factory=Count)
-    """As `count`, with each piece of a text on its own."""
+    choice: Choice = field(default_factory=Choice)
     whole: Counter[int] = field(default_factory=Counter)
     """Lengths before any cut."""
     digest: Any = field(default_factory=hashlib.sha256)
@@ -93,52 +93,60 @@ class Survey:
     fates: dict[str, Any] = field(default_factory=dict)
     eval_rows: int = 0
     leaks: int = 0
-    window: list[tuple[int, int, int, int]] = field(default_factory=list)
-    """(row, bin, length, times) of each piece that may share a pack with the row to be shown."""
+    window: list[Beside] = field(default_factory=list)
+    """What may share a pack with the row to be shown."""
 
     def words(self) -> None:
         """The pass without a tokenizer: rows alone."""
+        screen = screen_of(self.spec, self.sources)
         for opened in self.sources:
-            for one in conversations(opened, self.enough):
+            for one in conversations(opened, screen, self.enough):
                 self._count(opened, one.row, key(one), [0])
+            self.progress("read", opened.rows, opened.estimate())
+        screen.end()
         if self.apart and not self.enough:
-            self.eval_rows = sum(1 for _ in conversations(self.apart))
+            aside = screen_of(self.spec, [self.apart])
+            self.eval_rows = sum(1 for _ in conversations(self.apart, aside))
+            aside.end()
 
     def tokens(self, tokenizer: Any, template: Template | None) -> None:
-        making = Making(self.spec, tokenizer, template, self.progress)
-        if all_counted(self.sources):
-            making.total = sum(one.source.count or 0 for one in self.sources)
-        held: Counter[int] = Counter()
+        making = Making(
+            self.spec, tokenizer, template, self.progress, screen_of(self.spec, self.sources, tokenizer)
+        )
+        keys, numbers, pieces = [], [], []
         if self.apart and not self.enough:
-            again = Making(self.spec, tokenizer, template, self.progress)
-            for made in again.rows(self.apart):
-                held[made.key] += len(made.fitted.pieces)
-        hit: set[int] = set()
+            screen = screen_of(self.spec, [self.apart], tokenizer)
+            for made in Making(self.spec, tokenizer, template, self.progress, screen).rows(self.apart):
+                keys.append(made.key)
+                numbers.append(made.one.row)
+                pieces.append(len(made.fitted.pieces))
+            screen.end()
+        leaks = find_leaks(self._keys(making), keys)
+        making.screen.end()
+        self.fates = making.fates.to_dict()
+        if self.apart:
+            say_leaks(leaks, numbers, self.apart.tally)
+            self.leaks = len(leaks.out)
+            self.eval_rows = sum(pieces) - sum(pieces[place] for place in leaks.out)
+
+    def _keys(self, making: Making) -> Iterator[Key]:
+        """What the rows say, one after another, while all else about them is counted."""
         for opened in self.sources:
             for made in making.rows(opened, self.enough):
                 self.whole[_longest(made)] += 1
-                self._count(
-                    opened, made.one.row, made.key, [len(piece.input_ids) for piece in made.fitted.pieces]
-                )
+                self._count(opened, made.one.row, made.key, made.tokens())
                 self._show(made)
-                if made.key in held:
-                    hit.add(made.key)
-        self.leaks = sum(held[one] for one in hit)
-        self.eval_rows = held.total() - self.leaks
-        self.fates = making.fates.to_dict()
+                if made.fitted.pieces:
+                    yield made.key
 
-    def _count(self, opened: Opened, row: int, name: int, pieces: list[int]) -> None:
-        self.digest.update(name.to_bytes(8, "big"))
+    def _count(self, opened: Opened, row: int, name: Key, pieces: list[int]) -> None:
+        self.digest.update(name[0].to_bytes(8, "big"))
         if not pieces:
             return
-        seed = self.spec.seed
-        place, times = bin_of(name, seed), repeats(opened.number, row, opened.spec.weight, seed)
-        self.count.add(place, len(pieces), times, sum(pieces))
-        if opened.is_text:
-            for nth, tokens in enumerate(pieces):
-                self.parts.add(bin_of(mixed(name, nth), seed), 1, times, tokens)
+        times = repeats(opened.number, row, opened.spec.weight, self.spec.seed)
+        self.choice.add(name, pieces, times, self.spec.seed, is_text=opened.is_text)
         if self.spec.packing and opened.number == 0 and window_of(row) == window_of(self.row + 1):
-            self.window += [(row, place, tokens, times) for tokens in pieces]
+            self.window += [Beside(row, name, part, one, times) for part, one in enumerate(pieces)]
 
     def _show(self, made: Made) -> None:
         """The first row from the asked one on, or else the first of all."""
@@ -153,17 +161,22 @@ class Survey:
         return all(one.whole for one in self.sources)
 
     def findings(self) -> list[Finding]:
-        say_leaks(self.sources, self.leaks)
         return findings(self.sources, self.apart)
+
+    def held_out(self) -> tuple[frozenset[int], Count]:
+        way, held = self.choice.held_out(self.share)
+        return held, self.choice.counts[way]
+
+    @property
+    def share(self) -> float:
+        return self.spec.data.eval if isinstance(self.spec.data.eval, float) else 0.0
 
     def about_rows(self) -> dict[str, Any]:
         estimates = [one.estimate() for one in self.sources]
         known = None if None in estimates else sum(one or 0 for one in estimates)
-        share = self.spec.data.eval if isinstance(self.spec.data.eval, float) else 0.0
-        count = self.parts if in_pieces(self.sources, share) else self.count
-        held = count.held_out(share)
-        train, seen = sum(count.pieces), count.outside(held, "seen")
-        held_rows = train - count.outside(held, "pieces") if share else self.eval_rows
+        held, count = self.held_out()
+        seen = count.outside(held, "seen")
+        held_rows = count.inside(held, "pieces") if not self.apart else self.eval_rows
         rows: int | None = sum(one.rows for one in self.sources)
         if not self.complete:
             scale = known / max(1, rows or 0) if known else 1.0
@@ -189,7 +202,8 @@ class Survey:
         shown, length = self.shown, self.spec.length
         told = example(shown, length, tokenizer) if shown else None
         if told and shown and shown.fitted.pieces and self.spec.packing and length and self.complete:
-            told["pack"] = self._pack(shown.one.row, length)
+            way, held = self.choice.held_out(self.share)
+            told["pack"] = pack_of(shown.one.row, self.window, way, held, length, self.spec.seed)
         return {
             "template": about_template(template, shown),
             "lengths": lengths.describe(self.whole) if self.whole else None,
@@ -200,29 +214,6 @@ class Survey:
             ),
             "example": told,
         }
-
-    def _pack(self, row: int, length: int) -> dict[str, Any] | None:
-        share = self.spec.data.eval if isinstance(self.spec.data.eval, float) else 0.0
-        if in_pieces(self.sources, share):
-            return None
-        return pack_of(row, self.window, self.count.held_out(share), length)
-
-
-def pack_of(
-    row: int, window: list[tuple[int, int, int, int]], held: frozenset[int], length: int
-) -> dict[str, Any] | None:
-    """The rows that share a pack with the beginning of this one, and where in it that stands.
-
-    None: the row is held out, and what is held out is not packed.
-    """
-    laid = [(one, tokens) for one, place, tokens, times in window if place not in held for _ in range(times)]
-    made = packs([(0, one) for one, _ in laid], [tokens for _, tokens in laid], length)
-    for pack in made:
-        rows = [laid[place][0] for place in pack]
-        if row in rows:
-            before = pack[: rows.index(row)]
-            return {"rows": rows, "start": sum(laid[place][1] for place in before)}
-    return None
 
 
 def _longest(made: Made) -> int:

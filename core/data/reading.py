@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from core.data.check.screen import Screen
 from core.data.columns import HOW_TO_MAP
 from core.data.conversation import Conversation
 from core.data.convert import understand
@@ -19,6 +20,8 @@ from core.spec import DataSpec, SourceSpec
 HEAD = 200
 """Rows that the format is recognised by."""
 FEW = 10
+LEAKS = ("leak", "same_prompts")
+"""Codes that speak of held-out rows only."""
 
 
 @dataclass
@@ -121,7 +124,9 @@ def open_one(spec: SourceSpec, number: int) -> Opened:
     return opened
 
 
-def conversations(opened: Opened, enough: Callable[[int], bool] | None = None) -> Iterator[Conversation]:
+def conversations(
+    opened: Opened, screen: Screen, enough: Callable[[int], bool] | None = None
+) -> Iterator[Conversation]:
     """A pass over a source: the rows that can be learned from, the others are noted in its tally.
 
     `enough`: asked before each row whether the rows so far will do, which leaves the pass unfinished.
@@ -135,7 +140,7 @@ def conversations(opened: Opened, enough: Callable[[int], bool] | None = None) -
             return
         opened.rows += 1
         one = understood(row, opened.rows, opened)
-        if one is not None:
+        if one is not None and (one := screen.look(one)) is not None:
             opened.kept += 1
             yield one
     opened.whole = True
@@ -161,12 +166,24 @@ def _say_few(opened: Opened) -> None:
         opened.tally.say("warn", "few_rows", message, "add more")
 
 
+def about(one: Opened) -> dict[str, Any]:
+    """A source as reports tell of it."""
+    return {
+        "source": one.spec.source,
+        "format": one.found.format,
+        "confidence": one.found.confidence,
+        "why": one.found.why,
+        "rows": one.rows,
+        "weight": one.spec.weight,
+    }
+
+
 def findings(sources: list[Opened], held_out: Opened | None = None) -> list[Finding]:
     """Of all sources, worst first."""
     found = [it for one in sources for it in one.tally.findings(one.rows)]
     if held_out:
         found += [
-            replace(it, code=f"eval_{it.code}", message=f"held out: {it.message}")
+            it if it.code in LEAKS else replace(it, code=f"eval_{it.code}", message=f"held out: {it.message}")
             for it in held_out.tally.findings(held_out.rows)
         ]
     order = {"stop": 0, "warn": 1, "info": 2}

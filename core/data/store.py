@@ -28,6 +28,7 @@ SCHEMA = pa.schema(
         ("source", pa.uint16()),
         ("weight", pa.float32()),
         ("key", pa.uint64()),
+        ("asked", pa.uint64()),
         ("rejected_ids", pa.list_(pa.int32())),
         ("rejected_learned", pa.list_(pa.uint8())),
         ("prompt", pa.int32()),

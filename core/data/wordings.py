@@ -256,6 +256,11 @@ SAYS: dict[str, Wording] = {
         "info",
         "this template takes no system message: in {n} row{s} it opens the first question instead",
     ),
+    "thoughts_left_out": Wording(
+        "info",
+        "in {n} row{s} ({where}) the template leaves out a thought: it is neither read nor learned",
+        "choose a template that writes thoughts, if they are to be learned",
+    ),
     "template_refused": Wording(
         "warn",
         "{n} row{s} ({where}) {are} left out, the template does not take them: {detail}",
