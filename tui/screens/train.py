@@ -79,6 +79,7 @@ class TrainScreen(StepScreen):
     TrainScreen #log { height: 9; overflow-x: hidden; background: $background; color: $text-muted; }
     TrainScreen #numbers { height: 9; padding: 1 1 1 2; }
     TrainScreen.-short #log { display: none; }
+    TrainScreen.-short .-rewards #chart { display: none; }
     TrainScreen.-short #numbers { height: 3; padding: 0 2; }
     TrainScreen.-narrow #top { layout: vertical; }
     TrainScreen.-narrow #left { width: 100%; }

@@ -33,7 +33,6 @@ class LearningPictures(Vertical):
     LearningPictures Picture { height: 1fr; }
     LearningPictures #rewards { display: none; height: 1fr; }
     LearningPictures.-rewards #rewards { display: block; }
-    .-short LearningPictures.-rewards #chart { display: none; }
     """
 
     def compose(self) -> Iterable[Widget]:
