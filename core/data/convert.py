@@ -15,7 +15,7 @@ from core.data.recognise import AUTO, TRAINED, Recognised, shape_of
 from core.data.sources.source import Row
 from core.data.tool_calls import Unreadable, read_schemas
 from core.data.turns import Note, from_json, read_text, read_turns
-from core.data.wording import PLACEHOLDER, fill, made_prompt, put_before
+from core.data.wording import fill, made_prompt, put_before
 from core.spec import SourceSpec
 
 SURE = 0.5
@@ -49,12 +49,7 @@ def understand(
         else:
             tally.note(problem.code, number, problem.detail)
         return None
-    if spec.fill:
-        one = fill(one, spec.fill, note)
-    for answer in (turn.content for turn in (*one.messages, *one.rejected) if turn.role == "assistant"):
-        if "{{" in answer and (held := PLACEHOLDER.search(answer)):
-            note("placeholder", held.group())
-    return one
+    return fill(one, spec.fill, note) if spec.fill else one
 
 
 def convert(
@@ -165,14 +160,14 @@ def _conversation(row: Row, number: int, found: Recognised, spec: SourceSpec, no
         turns = put_before(spec.instruction, turns)
     if not any(says_something(turn) for turn in turns):
         raise Unreadable("no_answer", "the answer is empty")
-    if turns[-1].role in ("user", "tool"):
-        note("unanswered_end", "a question" if turns[-1].role == "user" else "a tool's result")
     if found.format != "kto":
         return Conversation(number, tuple(turns))
     label = verdict(row.get(found.roles["label"]))
     if label is None:
         raise Unreadable("bad_label", str(row.get(found.roles["label"]))[:40])
     last = max(place for place, turn in enumerate(turns) if says_something(turn))
+    if any(turn.role == "user" for turn in turns[last:]):
+        note("unanswered_end", "a question")
     turns = turns[: last + 1]  # the verdict is on the last answer
     prompt = max((place + 1 for place, turn in enumerate(turns) if turn.role == "user"), default=0)
     if not prompt:

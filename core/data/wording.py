@@ -10,8 +10,6 @@ from core.data.sources.source import Row
 from core.data.turns import Note, read_text
 from core.errors import UserError, nearest
 
-PLACEHOLDER = re.compile(r"\{\{ ?\w+ ?\}\}")
-"""What looks as if it was left to be filled; other text in double braces is mostly code."""
 _FILLABLE = re.compile(r"\{\{\s*(\w[\w .-]{0,30}?)\s*\}\}")
 _BRACED = re.compile(r"\{\{.*?\}\}|\{([^{}\n]+)\}", re.S)
 _NAME = re.compile(r"[\w .-]+")

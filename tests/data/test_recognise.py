@@ -316,7 +316,7 @@ def test_real_datasets(name: str, count: int | None, format: str, shared: Path) 
     lost = {finding.code: len(finding.rows) for finding in tally.findings(len(rows))}
     # four transcripts end with "Assistant:" and nothing after it
     assert len(kept) == len(rows) - (4 if name.startswith("hh-rlhf") else 0)
-    assert set(lost) <= {"placeholder", "no_answer"} and lost.get("no_answer", 0) == len(rows) - len(kept)
+    assert set(lost) <= {"no_answer"} and lost.get("no_answer", 0) == len(rows) - len(kept)
     assert all((found.objective == "dpo") == bool(one.rejected) for one in kept)
     assert all((found.objective == "kto") == (one.label is not None) for one in kept)
 
