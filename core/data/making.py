@@ -79,6 +79,8 @@ class Making:
         waiting, before = conversations(opened, self.screen, enough), self.done
         made = 0
         while batch := list(islice(waiting, BATCH)):
+            if self.spec.objective == "sft":  # of pairs, the chosen answer alone is learned
+                batch = [replace(one, rejected=()) if one.rejected else one for one in batch]
             results = render_all(batch, self.tokenizer, self.template, self.spec.learn)
             for one, result in zip(batch, results, strict=True):
                 if ready := self._one(one, result, opened.tally):
