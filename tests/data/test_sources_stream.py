@@ -1,9 +1,11 @@
 """A pass holds a part of a file, not the file; any row is found; nothing is lost at any boundary."""
 
 import csv
+import gzip
 import json
 import random
 import tracemalloc
+import zipfile
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -101,6 +103,34 @@ def test_any_row_is_found_before_and_after_a_pass(kind: str, tmp_path: Path) -> 
         assert found.row(number) == expected[number - 1], number
     assert found.row(3_501) is None and list(found.start(3_499)) == expected[3_498:]
     assert found.count in (None, 3_500)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "gzip", "zip"])
+def test_the_number_of_rows_can_be_told_from_the_first(kind: str, tmp_path: Path) -> None:
+    """Also when the pass was left: what was read ahead of the rows does not count."""
+    name, write = KINDS.get(kind, KINDS["lines"])
+    some = random.Random(0)
+    write([{"n": n, "text": f"{some.getrandbits(2_000):x}"} for n in range(20_000)], tmp_path / name)
+    path = tmp_path / name
+    if kind == "gzip":
+        path = tmp_path / "rows.jsonl.gz"
+        path.write_bytes(gzip.compress((tmp_path / name).read_bytes()))
+    if kind == "zip":
+        path = tmp_path / "rows.zip"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.write(tmp_path / name, name)
+    found = opened(path)
+    assert found.place and found.size
+    if found.count is not None:
+        assert found.count == 20_000
+        return
+    passing = found.rows()
+    for _ in range(1_000):
+        next(passing)
+    about = pytest.approx(20_000, rel=0.5 if kind == "feather" else 0.1)  # its batches are of 700 rows
+    assert 1_000 * found.size / found.place() == about
+    passing.close()  # type: ignore[attr-defined]
+    assert 1_000 * found.size / found.place() == about
 
 
 @pytest.mark.parametrize("step", [1, 7, 64])

@@ -9,7 +9,7 @@ from core.data.sources.lines import LONGEST, encoding, not_text
 from core.data.sources.packed import DataFile
 from core.errors import UserError
 
-STEP = 1 << 18
+STEP = 1 << 16
 BLANK = " \t\r\n"
 TAIL = 16
 """Characters at the window's end where a mistake may only be a value that is not whole yet."""
@@ -29,6 +29,7 @@ class Window:
         self._json = json.JSONDecoder()
         self.text, self.at, self.whole = "", 0, False
         self._offset, self._line = offset, line
+        file.unread = lambda: len(self.text) - self.at
 
     def more(self) -> bool:
         """Forget what was read and add as much again as is left; False at the file's end."""

@@ -10,9 +10,9 @@ import os
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import platformdirs
 
@@ -20,6 +20,7 @@ from core.data.sources.kinds import MARKS, kind_of
 from core.errors import UserError
 
 BUFFER = 1 << 20
+AHEAD = 1 << 16
 MANY_MEMBERS = 100_000
 
 BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError)
@@ -27,14 +28,17 @@ BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, Not
 
 
 class DataFile:
-    """A file, or a member of a zip. `name` is for messages; `size` counts its bytes on disk, packed."""
+    """A file, or a member of a zip. `name` is for messages; `size` is in bytes, packed but for a zip's member."""
 
     def __init__(self, path: Path, member: zipfile.ZipInfo | None = None, label: str | None = None):
         self.path, self.member = path, member
         self.name = label or (f"{path.name}:{member.filename}" if member else path.name)
         self.kind = kind_of(member.filename if member else path)
-        self.size = member.compress_size if member else path.stat().st_size
-        self._raw: IO[bytes] | None = None
+        self.size = member.file_size if member else path.stat().st_size
+        self._open: Any = None
+        self._at = 0
+        self.unread: Callable[[], int] = int
+        """Bytes that the newest pass took from the file but has not come to yet."""
 
     @property
     def inner(self) -> Path:
@@ -42,25 +46,29 @@ class DataFile:
         return Path(self.member.filename) if self.member else self.path
 
     def place(self) -> int:
-        """Bytes on disk that the newest pass has read."""
-        if self._raw is None:
-            return 0
-        return self.size if self._raw.closed else min(self.size, self._raw.tell())
+        """Bytes of `size` that the newest pass has come to."""
+        if self._open is not None and not self._open.closed:
+            self._at = self._open.tell() - self.unread()
+        return max(0, min(self.size, self._at))
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Any]:
         """The unpacked bytes, seekable. UserError: it cannot be read or is torn."""
         try:
             with contextlib.ExitStack() as stack:
+                packing = None if self.member else self.packing()
                 if self.member:
                     archive = stack.enter_context(zipfile.ZipFile(self.path))
                     raw: Any = stack.enter_context(archive.open(self.member))
                 else:
                     raw = stack.enter_context(self.path.open("rb", buffering=0))
-                self._raw = raw
-                packing = None if self.member else self.packing()
-                stream = _unpacked(raw, packing)
-                yield stack.enter_context(io.BufferedReader(stream, BUFFER))
+                ahead = AHEAD if packing else BUFFER
+                stream = stack.enter_context(io.BufferedReader(_unpacked(raw, packing), ahead))
+                self._open, self.unread = raw if packing else stream, int
+                try:
+                    yield stream
+                finally:
+                    self.place()
         except BROKEN as error:
             raise UserError(f"{self.name} cannot be read", str(error), "check the file") from None
 

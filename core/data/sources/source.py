@@ -23,7 +23,7 @@ class Source:
     count: int | None = None
     """Rows, where that is known without a pass."""
     place: Callable[[], int] | None = None
-    """Bytes of `size` read so far in the newest pass."""
+    """Bytes of `size` that the newest pass has come to; where it was left, if it was."""
     jump: Callable[[int], Iterator[Row]] | None = None
     """A pass that begins at a row (from 1) without reading all before it; None: this kind has none."""
     dropped_column: str | None = None
