@@ -194,6 +194,8 @@ class Survey:
             "fingerprint": self.digest.hexdigest() if self.complete else None,
             "sources": [about(one) for one in self.sources],
             "objective": self.sources[0].objective,
+            "length": self.spec.length,
+            "long": self.spec.data.long,
             "has_eval_split": self.sources[0].source.eval,
             "fates": self.fates or None,
         }

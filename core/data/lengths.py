@@ -63,3 +63,27 @@ def _table(counted: Counter[int]) -> Counter[int]:
         drop = max(0, length.bit_length() - 8)  # eight bits are kept: 128 lengths an octave
         found[min(-(-length >> drop) << drop, max(counted)) if drop else length] += rows
     return found
+
+
+def longer_than(report: Mapping[str, Any], length: int) -> tuple[int, float]:
+    """How many rows have more tokens than `length`, and which share of all that is."""
+    known = report.get("lengths")
+    if not known or "table" not in known:
+        return 0, 0.0
+    rows = sum(rows for one, rows in known["table"] if one > length)
+    return rows, rows / max(1, known["count"])
+
+
+def fitted(report: Mapping[str, Any], length: int, long: str) -> tuple[int, int]:
+    """Rows (pieces, where they are split) and tokens of all the data at a length; of no tokens known: 0, 0.
+
+    `long`: cut, drop or split. Plain text is split rather than cut, as `core.data.fit` does it. Pieces in
+    which nothing is learned are counted here, since the table does not know them.
+    """
+    table = (report.get("lengths") or {}).get("table") or []
+    if long == "drop":
+        kept = [(one, rows) for one, rows in table if one <= length]
+        return sum(rows for _, rows in kept), sum(one * rows for one, rows in kept)
+    if long == "split" or report.get("format") == "text":
+        return sum(rows * -(-one // length) for one, rows in table), sum(one * rows for one, rows in table)
+    return sum(rows for _, rows in table), sum(min(one, length) * rows for one, rows in table)

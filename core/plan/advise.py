@@ -94,20 +94,23 @@ def _plan(
 ) -> MethodPlan:
     """The fastest setting of the method that fits; where none does, the smallest."""
     length, objective = defaults.length(spec, shape, card, report), objective_of(spec, report)
-    count, sequences = defaults.rows(report), SEQUENCES[objective]
-    epochs = defaults.epochs(spec, shape, count, objective)
+    rows, sequences = defaults.rows(report), SEQUENCES[objective]
+    epochs = defaults.epochs(spec, shape, rows, objective)
+    count, packed = defaults.lines(spec, report, length)
     together = defaults.effective_batch(spec, card, count, objective)
     batches = [spec.batch] if spec.batch else _halves(together, spec.accumulate, LEAST_BATCH[objective])
     dials = [float(spec.recompute)] if spec.recompute != "auto" else [0.0, 1.0]
     optimizers = [spec.optimizer] if spec.optimizer != "auto" else _optimizers(method, card)
     settings = [(o, b, d) for o in optimizers for b in batches for d in dials]
-    sized = [(_bytes(spec, shape, card, method, length, together, *one, objective), one) for one in settings]
+    sized = [
+        (bytes_of(spec, shape, card, method, length, together, *one, objective), one) for one in settings
+    ]
     fitting = [one for one in sized if one[0].total <= room(card)]
     fits = bool(fitting)
 
     def pace(choice: tuple[Bytes, tuple[str, int, float]]) -> float:
         _, (_, batch, dial) = choice
-        mean, useful = defaults.useful_share(batch * sequences, length, report)
+        mean, useful = defaults.useful_share(batch * sequences, length, report, packed)
         tokens = int(batch * sequences * mean / useful)
         return rate_of(tokens, dial, useful) or tokens * useful / (1 + 0.3 * dial)
 
@@ -129,7 +132,7 @@ def _plan(
     else:
         held, (optimizer, batch, dial) = min(sized, key=lambda one: one[0].total)
     accumulate = spec.accumulate or max(1, round(together / batch))
-    mean, useful = defaults.useful_share(batch * sequences, length, report)
+    mean, useful = defaults.useful_share(batch * sequences, length, report, packed)
     rate = rate_of(int(batch * sequences * mean / useful), dial, useful)
     steps = spec.steps or (math.ceil(count / (batch * accumulate)) * epochs if count else None)
     steps = max(1, round(steps)) if steps else None
@@ -167,7 +170,7 @@ def _optimizers(method: Method, card: Card) -> list[str]:
     return ["adamw"]
 
 
-def _bytes(
+def bytes_of(
     spec: RunSpec,
     shape: ModelShape,
     card: Card,
@@ -179,6 +182,7 @@ def _bytes(
     dial: float,
     objective: Objective = "sft",
 ) -> Bytes:
+    """What a step of the method takes at a length, `batch` of its `together` rows at a time."""
     held = memory.estimate(
         shape,
         method,
@@ -191,7 +195,7 @@ def _bytes(
         on_gpu=card.kind == "gpu",
         targets=None if spec.lora.targets == "all-linear" else list(spec.lora.targets),
         accumulate=spec.accumulate or max(1, round(together / batch)),
-        padded=batch > 1,
+        padded=batch > 1 or spec.packing,
         dora=spec.lora.dora,
         objective=objective,
     )
@@ -256,7 +260,7 @@ def _way_out(
     batch = LEAST_BATCH[objective]
     for length in (2048, 1024, 512, 256):
         if length < least.length:
-            held = _bytes(spec, shape, card, "qlora", length, 1, least.optimizer, batch, 1.0, objective)
+            held = bytes_of(spec, shape, card, "qlora", length, 1, least.optimizer, batch, 1.0, objective)
             if held.total <= have:
                 return f"QLoRA would with length {length:,}, batch {batch} and recompute ({gib(held.total)})"
     short = gib(least.bytes.total - have)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Any
 
+from core.data.lengths import fitted
 from core.models.shape import ModelShape
 from core.plan.cards import Card
 from core.plan.objective import LEAST_BATCH
@@ -53,6 +55,8 @@ PREFERENCE_EPOCHS = 1.0
 drives both answers away from what the model would say."""
 TINY = 5e6
 """Parameters below which a model remembers a row only after many looks; the demo's wants eight or more."""
+FILLED = 0.97
+"""Of a pack: rows do not quite fill it."""
 STEPS_AN_EPOCH = 20
 """Few rows get a smaller step, so that there are at least about this many in an epoch."""
 
@@ -70,6 +74,8 @@ def length(spec: RunSpec, shape: ModelShape, card: Card, report: dict[str, Any] 
         most = int(lengths["max"])
         wanted = most if most <= SHORT else max(SHORT, int(lengths["p99"]))
         wanted = max(64, -(-wanted // 64) * 64)
+        if spec.packing:  # what several rows share should have room for several
+            wanted = max(wanted, SHORT if card.kind == "gpu" else SHORT // 4)
     else:
         wanted = SHORT if card.kind == "gpu" else SHORT // 2
     return min(wanted, shape.context) if shape.context else wanted
@@ -80,6 +86,25 @@ def rows(report: dict[str, Any] | None) -> int | None:
     if not report:
         return None
     return int(report.get("train_rows") or 0) or None
+
+
+def lines(spec: RunSpec, report: dict[str, Any] | None, length: int) -> tuple[int | None, float | None]:
+    """What an epoch trains on at this length: rows, or pieces of them, or packs; None where nothing is known.
+
+    And of packs how many tokens each holds; None: rows are not packed.
+    """
+    trained = rows(report)
+    if not report or trained is None or not (report.get("lengths") or {}).get("table"):
+        return trained, length * FILLED if spec.packing else None
+    before, _ = fitted(
+        report, report.get("length") or int(report["lengths"]["max"]), report.get("long", "cut")
+    )
+    count, tokens = fitted(report, length, spec.data.long)
+    share = trained / max(1, before)  # what is not held out, as often as an epoch sees it
+    if not spec.packing:
+        return max(1, round(count * share)), None
+    packs = max(1, math.ceil(tokens * share / (length * FILLED)))
+    return packs, tokens * share / packs
 
 
 def effective_batch(spec: RunSpec, card: Card, count: int | None, objective: Objective = "sft") -> int:
@@ -119,11 +144,15 @@ def learning_rate(spec: RunSpec, shape: ModelShape, method: Method, objective: O
     return full if method == "full" else adapters
 
 
-def useful_share(batch: int, limit: int, report: dict[str, Any] | None) -> tuple[float, float]:
-    """Mean tokens a row, and the share of a padded pass that is not padding.
+def useful_share(
+    batch: int, limit: int, report: dict[str, Any] | None, packed: float | None = None
+) -> tuple[float, float]:
+    """Mean tokens a row, and the share of a padded pass that is not padding. `packed`: tokens of a pack.
 
     Rows of a pass are as long as the longest of them; of n rows that is about the quantile n / (n + 1).
     """
+    if packed is not None:
+        return packed, min(1.0, packed / limit)
     lengths = (report or {}).get("lengths")
     if not lengths:
         return limit * 0.6, 0.7

@@ -57,9 +57,6 @@ def of_plan(
         message = f"{taken.method} would take about {duration(taken.seconds)} on {card.name}"
         todo = "take a smaller model, fewer rows (data.limit) or a faster card"
         found.append(Finding("warn", "slow", message, todo))
-    if spec.packing:
-        message = "rows cannot be packed in this version"
-        found.append(Finding("stop", "packing", message, "set packing: false"))
     if card.kind == "cpu" and spec.method == "qlora":
         message = "QLoRA on a CPU turns every weight back from four bits in each pass, which is slow"
         found.append(Finding("info", "qlora_on_cpu", message, "take method: lora where it fits"))

@@ -214,8 +214,3 @@ def test_days_are_said_before_they_are_waited_for():
     (slow,) = [one for one in large.findings if one.code == "slow"]
     assert slow.severity == "warn" and "days" in slow.message
     assert "slow" not in [one.code for one in plan("Qwen/Qwen3-0.6B", 24).findings]
-
-
-def test_packing_is_refused_before_the_run():
-    stops = [one.code for one in plan("Qwen/Qwen3-0.6B", 24, packing=True).findings if one.severity == "stop"]
-    assert stops == ["packing"]
