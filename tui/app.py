@@ -84,6 +84,7 @@ class FinetuiApp(App[None]):
     def goto(self, step: str) -> None:
         """Open a step over home, in place of whatever lay there; "runs" is home itself."""
         if step == "runs":
+            self.journey.leave()
             self._clear_to_home()
             return
         screen = self._screen(step)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -49,16 +50,93 @@ async def shape(journey: Journey) -> ModelShape:
     return journey.shape
 
 
-async def report(journey: Journey, on_progress: Progress, *, row: int = 0) -> dict[str, Any]:
-    """What the data is, read with the chosen model's tokenizer and template; `row` is the example shown."""
+class Check:
+    """One reading of all the data. It belongs to the journey: the screen that began it may be left."""
+
+    def __init__(self, request: dict[str, Any], journey: Journey) -> None:
+        self.request = request
+        self._told: tuple[str, int, int | None] = ("read", 0, None)
+        self._listeners: list[Progress] = []
+        self.task = asyncio.create_task(self._read(journey))
+        # an error that no screen waits for is told by the next one that reads again
+        self.task.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+    async def _read(self, journey: Journey) -> dict[str, Any]:
+        found = await run_job_async("core.data.inspect", self.request, self._tell)
+        if same_rows(data_request(journey), self.request):
+            journey.report, journey.asked = found, self.request
+        return found
+
+    def _tell(self, stage: str, done: int, total: int | None) -> None:
+        self._told = (stage, done, total)
+        for listener in self._listeners:
+            listener(*self._told)
+
+    async def answer(self, on_progress: Progress) -> dict[str, Any]:
+        """What comes of it; whoever waits may be cancelled without ending it."""
+        on_progress(*self._told)
+        self._listeners.append(on_progress)
+        try:
+            return await asyncio.shield(self.task)
+        finally:
+            self._listeners.remove(on_progress)
+
+    def stop(self) -> None:
+        self.task.cancel()
+
+
+async def report(journey: Journey, on_progress: Progress, *, exact: bool = False) -> dict[str, Any]:
+    """What all of the data is, read with the chosen model's tokenizer and template.
+
+    One that is known serves for any length, unless it is to be `exact`: then it was read with just these
+    choices. Cancelling leaves the reading itself going; a reading for other choices ends for this one.
+    """
+    request = data_request(journey)
+    if journey.report is not None and (not exact or journey.asked in (None, request)):
+        return journey.report
+    check, same = journey.check, operator.eq if exact else same_rows
+    if check is None or check.task.done() or not same(check.request, request):
+        if check is not None:
+            check.stop()
+        check = journey.check = Check(request, journey)
+    return await check.answer(on_progress)
+
+
+async def preview(journey: Journey, on_progress: Progress) -> dict[str, Any]:
+    """What the head of the data is: within seconds, however large it is. It may be the whole already."""
+    if journey.report is not None:
+        return journey.report
+    if journey.preview is None:
+        request = data_request(journey)
+        found = await run_job_async("core.data.inspect", {**request, "preview": True}, on_progress)
+        if not same_rows(data_request(journey), request):
+            return found
+        journey.preview = found
+        if found.get("complete", True):
+            journey.report, journey.asked = found, request
+    return journey.preview
+
+
+async def example(journey: Journey, on_progress: Progress, row: int) -> dict[str, Any]:
+    """One row, counted from 0, as the model sees it: {template, example} as in a report."""
     known = journey.report
-    if known is not None and (row == 0 or shown_row(known) == row):
+    if known is not None and journey.asked in (None, data_request(journey)) and shown_row(known) == row:
         return known
-    request = data_request(journey, row=row)
-    found = await run_job_async("core.data.inspect", request, on_progress)
-    if data_request(journey, row=row) == request:
-        journey.report = found
-    return found
+    request = {**data_request(journey, row=row), "preview": row < 500}
+    return await run_job_async("core.data.inspect", request, on_progress)
+
+
+async def head(journey: Journey, which: int) -> dict[str, Any]:
+    """The head of one source alone, without a model: its columns, format and first rows."""
+    request = data_request(journey)
+    here = request if not which else request["more"][which - 1]
+    alone = {**request, **here, "more": [], "eval": 0, "model": None, "preview": True}
+    return await run_job_async("core.data.inspect", alone, lambda *_: None)
+
+
+def same_rows(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two requests differ at most in the length, whose effect is told without reading again."""
+    return all(one.get(key) == other.get(key) for key in {*one, *other} - {"length", "long"})
 
 
 def shown_row(found: dict[str, Any]) -> int:
@@ -73,13 +151,13 @@ def data_request(journey: Journey, *, row: int = 0) -> dict[str, Any]:
     return inspect_request(anchored(journey.spec()), row=row)
 
 
-async def plan(journey: Journey, on_progress: Progress) -> Plan:
-    """Everything before the plan where it is missing, then the plan."""
+async def plan(journey: Journey, on_progress: Progress, *, exact: bool = False) -> Plan:
+    """Everything before the plan where it is missing, then the plan. `exact`: see `report`."""
     on_progress("looking at this machine", 0, None)
     await machine(journey)
     on_progress("reading the model's shape", 0, None)
     await shape(journey)
-    await report(journey, on_progress)
+    await report(journey, on_progress, exact=exact)
     return advise(journey)
 
 

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from core.models.shape import ModelShape
     from core.plan.advise import Plan
     from core.spec import RunSpec
+    from tui.find_out import Check
+    from tui.remedies import Applied
 
 # The steps that choose something, in order, and the two that follow a started run.
 STEPS = ("aim", "machine", "model", "data", "template", "method", "review")
@@ -18,8 +20,10 @@ NAMES = {step: step.capitalize() for step in (*STEPS, *AFTER)} | {"runs": "Runs"
 # What was found out rests on these choices; a change in one of them makes it stale.
 RESTS_ON = {
     "shape": ("model", "revision"),
-    "report": ("data", "model", "revision", "template", "learn", "length", "seed"),
+    "report": ("data", "model", "revision", "template", "learn", "seed"),
 }
+OF_LENGTH = ("length", "data.long")
+"""Choices whose effect is told from the lengths that a report holds, without reading the data again."""
 
 
 class Journey:
@@ -30,14 +34,20 @@ class Journey:
 
     def __init__(self, home: Path | None = None) -> None:
         self._home = home
+        self.check: Check | None = None  # the data being read, whichever screen is shown
         self.fresh()
 
     def fresh(self) -> None:
         """Start over in memory; the draft on disk stays until something is chosen."""
+        self.leave()
         self.choices: dict[str, Any] = {}
         self.machine: Machine | None = None
         self.shape: ModelShape | None = None
-        self.report: dict[str, Any] | None = None
+        self.preview: dict[str, Any] | None = None  # what the head of the data says
+        self.report: dict[str, Any] | None = None  # what all of it says
+        self.asked: dict[str, Any] | None = None  # the request that the report answers
+        self.applied: list[Applied] = []  # remedies taken, the newest last
+        self.row = 0  # the row of the data that is looked at, from 0
         self.plan: Plan | None = None
         self.done: set[str] = set()
         self.step = STEPS[0]
@@ -79,15 +89,27 @@ class Journey:
             group.pop(last, None)
         else:
             group[last] = value
-        self._forget(key.split(".")[0])
+        self._forget(key)
         self.save()
 
     def _forget(self, key: str) -> None:
         self.plan = None
-        if key in RESTS_ON["shape"]:
+        first = key.split(".")[0]
+        if first in RESTS_ON["shape"]:
             self.shape = None
-        if key in RESTS_ON["report"]:
-            self.report = None
+        if first in RESTS_ON["report"] and key not in OF_LENGTH:
+            self.preview = self.report = self.asked = None
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """What is known of the data: of all of it, else of its head, else nothing."""
+        return self.report or self.preview or {}
+
+    def leave(self) -> None:
+        """The wizard is left: what is still being read for it is read no further."""
+        if self.check is not None:
+            self.check.stop()
+            self.check = None
 
     def passed(self, step: str) -> None:
         """The person went on from this step."""

@@ -91,6 +91,8 @@ class InspectJob:
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
         self.answer: dict[str, Any] | UserError = report()
+        self.head: dict[str, Any] | None = None
+        """What a preview is answered with; None: the head is the whole, and so is its answer."""
         self.cancelled = 0
         self.gate = asyncio.Event()
         """The answer waits for this; set from the start, so that it waits only in tests that clear it."""
@@ -99,6 +101,8 @@ class InspectJob:
     async def __call__(self, module: str, request: dict[str, Any], on_progress: Any = None) -> dict[str, Any]:
         assert module == "core.data.inspect"
         self.asked.append(request)
+        if request.get("preview") and self.head is not None:
+            return {**copy.deepcopy(self.head), "source": request["source"]}
         on_progress("tokenise", 450, 999)
         try:
             await self.gate.wait()

@@ -3,15 +3,17 @@
 from pathlib import Path
 
 import pytest
-from textual.widgets import DataTable, Input, OptionList, Static
+from textual.widgets import DataTable, Input, OptionList, Select, Static
 
 from core.errors import UserError
 from tests.tui.steps import InspectJob, report, until
 from tui import find_out
 from tui.app import FinetuiApp
 from tui.data_list import demo_data
-from tui.widgets.mapping import ColumnMapping
+from tui.widgets.finding_pane import FindingPane
+from tui.widgets.mapping import MappingScreen
 from tui.widgets.progress_line import ProgressLine
+from tui.widgets.source_list import SourceList
 
 
 @pytest.fixture
@@ -43,6 +45,17 @@ def said(app) -> str:
     return str(app.screen.query_one("#progress", ProgressLine).content)
 
 
+def shown(app, where: str) -> str:
+    return str(app.screen.query_one(where, Static).content)
+
+
+async def opened(app, pilot, here) -> None:
+    """The Data step with a source that was read."""
+    app.journey.set("data.source", str(here / "train.jsonl"))
+    app.goto("data")
+    await until(pilot, lambda: app.journey.report and "999 rows" in said(app))
+
+
 async def test_what_lies_here_is_offered_and_enter_twice_is_enough(at_data, job, here):
     async with at_data.run_test(size=(80, 24)) as pilot:
         at_data.goto("data")
@@ -51,7 +64,7 @@ async def test_what_lies_here_is_offered_and_enter_twice_is_enough(at_data, job,
         await pilot.press("enter")
         await until(pilot, lambda: at_data.journey.report)
         assert at_data.journey.get("data.source") == str(here / "train.jsonl")
-        await until(pilot, lambda: "Alpaca" in said(at_data))
+        await until(pilot, lambda: "Alpaca · 98 % sure" in shown(at_data, "#format"))
         await pilot.press("enter")
         await pilot.pause()
         assert at_data.screen.step == "template"
@@ -116,6 +129,7 @@ async def test_an_error_is_shown_whole_and_stays_on_the_step(at_data, job, here)
         at_data.goto("data")
         await until(pilot, lambda: "it has 0 rows" in refused())
         assert "→ give a file with at least one row" in refused(), "nothing of it is cut off"
+        at_data.screen.query_one("#source").focus()
         await pilot.press("enter")  # the same source again: it is read again, not passed
         await until(pilot, lambda: len(job.asked) == 2)
         await until(pilot, lambda: "it has 0 rows" in refused())
@@ -149,9 +163,10 @@ async def test_the_report_is_shown_and_ten_rows_of_it(at_data, job, here):
             "output",
             "id",
         ]
-        findings = at_data.screen.query_one("#findings Static", Static)
-        await until(pilot, lambda: "12 rows stand twice" in str(findings.content))
-        assert "longest 1,022" in str(at_data.screen.query_one("#lengths", Static).content)
+        findings = at_data.screen.query_one("#findings", OptionList)
+        await until(pilot, lambda: findings.option_count == 2)
+        assert "12 rows stand twice" in str(findings.get_option_at_index(0).prompt), "the worst is first"
+        assert "longest 1,022" in shown(at_data, "#sentence")
 
 
 async def test_a_dial_reads_again_once_it_rests_and_refuses_nonsense(at_data, job, here):
@@ -170,23 +185,22 @@ async def test_a_dial_reads_again_once_it_rests_and_refuses_nonsense(at_data, jo
 
 async def test_columns_are_named_by_hand_and_forgotten_with_the_source(at_data, job, here):
     async with at_data.run_test(size=(80, 24)) as pilot:
-        at_data.journey.set("data.source", str(here / "train.jsonl"))
-        at_data.goto("data")
-        await until(pilot, lambda: at_data.journey.report)
-        at_data.screen.query_one("#next").focus()
+        await opened(at_data, pilot, here)
         await pilot.press("m")
-        await until(pilot, lambda: isinstance(at_data.screen, ColumnMapping))
-        assert at_data.screen.chosen()["completion"] == "output", "it begins with what was recognised"
+        await until(pilot, lambda: isinstance(at_data.screen, MappingScreen))
+        assert job.asked[-1]["model"] is None, "the head alone, for which no tokenizer is needed"
+        assert at_data.screen.chosen()["columns"]["completion"] == "output", "it begins with what was found"
         await pilot.press("ctrl+n")
-        await until(pilot, lambda: len(job.asked) == 2)
-        assert job.asked[1]["columns"] == {"prompt": "instruction", "input": "input", "completion": "output"}
+        await until(pilot, lambda: job.asked[-1]["columns"])
+        wanted = {"prompt": "instruction", "input": "input", "completion": "output"}
+        assert job.asked[-1]["columns"] == wanted and job.asked[-1]["format"] == "completion"
         await until(pilot, lambda: at_data.journey.report)
         await pilot.press("s")
         at_data.screen.query_one("#source", Input).value = str(here / "valid.jsonl")
         await pilot.pause()
         await pilot.press("enter")
-        await until(pilot, lambda: len(job.asked) == 3)
-        assert job.asked[2]["columns"] == {}
+        await until(pilot, lambda: job.asked[-1]["source"].endswith("valid.jsonl"))
+        assert job.asked[-1]["columns"] == {}
 
 
 async def test_coming_back_reads_nothing_again(at_data, job, here):
@@ -198,7 +212,7 @@ async def test_coming_back_reads_nothing_again(at_data, job, here):
         await until(pilot, lambda: at_data.screen.step == "template")
         await pilot.press("escape")
         await until(pilot, lambda: at_data.screen.step == "data")
-        await until(pilot, lambda: "Alpaca" in said(at_data))
+        await until(pilot, lambda: "999 rows" in said(at_data))
         assert len(job.asked) == 1
 
 
@@ -209,3 +223,149 @@ async def test_a_held_out_file_is_meant_where_finetui_was_started(at_data, job, 
         await until(pilot, lambda: at_data.journey.report)
         at_data.screen.query_one("#field-data-eval Dial", Input).value = "valid.jsonl"
         await until(pilot, lambda: job.asked[-1]["eval"] == str(here / "valid.jsonl"))
+
+
+HEAD = report(complete=False, rows=None, rows_estimate=7473)
+
+
+async def test_the_head_is_shown_while_all_is_read_and_one_may_go_on(at_data, job, here):
+    job.head = HEAD
+    async with at_data.run_test(size=(120, 40)) as pilot:
+        job.gate.clear()
+        at_data.journey.set("data.source", str(here / "train.jsonl"))
+        at_data.goto("data")
+        await until(pilot, lambda: "the first 1,000 rows of about 7,473" in shown(at_data, "#format"))
+        await until(pilot, lambda: "450 of 999" in said(at_data))
+        await pilot.press("ctrl+n")
+        await until(pilot, lambda: at_data.screen.step == "template")
+        assert job.cancelled == 0, "the check goes on while another step is shown"
+        at_data.goto("runs")
+        await until(pilot, lambda: job.cancelled)
+
+
+async def test_the_length_is_told_at_once_and_nothing_is_read_for_it(at_data, job, here):
+    table = [[100, 700], [300, 200], [700, 90], [1022, 9]]
+    job.answer = report(lengths={**report()["lengths"], "table": table})
+    job.answer["findings"].append({"severity": "warn", "code": "cut", "message": "cut at the old length"})
+    async with at_data.run_test(size=(80, 24)) as pilot:
+        await opened(at_data, pilot, here)
+        at_data.screen.query_one("#field-length Dial").focus()
+        for length, told in [("512", "99 of 999 rows (9.9 %)"), ("1024", "every row fits")]:
+            at_data.screen.query_one("#field-length Dial", Input).value = length
+            await until(pilot, lambda told=told: told in shown(at_data, "#sentence"))
+        findings = at_data.screen.query_one("#findings", OptionList)
+        assert not any("the old length" in str(one.prompt) for one in findings.options)
+        at_data.screen.query_one("#long", Select).value = "split"
+        await until(pilot, lambda: at_data.journey.get("data.long") == "split")
+        assert at_data.journey.get("length") == 1024 and len(job.asked) == 1
+        await pilot.press("ctrl+n")
+        await until(pilot, lambda: at_data.screen.step == "template")
+        assert at_data.journey.report is not None
+
+
+REMEDIED = {
+    "severity": "warn", "code": "duplicate", "message": "12 rows stand twice", "rows": [17, 44], "count": 12,
+    "todo": "", "remedies": [{"label": "leave the repeats out", "change": {"data.drop": ["duplicate"]}}],
+}  # fmt: skip
+
+
+async def test_a_remedy_is_one_key_and_one_takes_it_back(at_data, job, here):
+    job.answer = report(findings=[REMEDIED])
+    async with at_data.run_test(size=(80, 24)) as pilot:
+        await opened(at_data, pilot, here)
+        await pilot.press("f", "enter")
+        await until(pilot, lambda: isinstance(at_data.screen, FindingPane))
+        assert shown(at_data, "#rows") == "rows 17, 44 and 10 more"
+        await pilot.press("1")
+        await until(pilot, lambda: job.asked[-1].get("drop") == ["duplicate"])
+        findings = at_data.screen.query_one("#findings", OptionList)
+        await until(pilot, lambda: "left out: repeated rows" in str(findings.options[-1].prompt))
+        await until(pilot, lambda: at_data.journey.report)
+        await pilot.press("u")
+        await until(pilot, lambda: not job.asked[-1].get("drop"))
+        assert at_data.journey.get("data.drop") is None
+        assert findings.option_count == 1
+
+
+async def test_what_was_left_out_is_taken_back_from_the_list(at_data, job, here):
+    job.answer = report(findings=[])
+    at_data.journey.set("data.source", str(here / "train.jsonl"))
+    at_data.journey.set("data.drop", ["duplicate"])
+    at_data.journey.set("data.mend", ["crlf"])
+    async with at_data.run_test(size=(80, 24)) as pilot:
+        await opened(at_data, pilot, here)
+        findings = at_data.screen.query_one("#findings", OptionList)
+        await until(pilot, lambda: findings.option_count == 3)
+        await pilot.press("f", "down", "enter")
+        await until(pilot, lambda: at_data.journey.get("data.drop") is None)
+        assert at_data.journey.get("data.mend") == ["crlf"]
+
+
+async def test_from_a_finding_one_goes_to_its_first_row(at_data, job, here):
+    job.answer = report(findings=[REMEDIED])
+    async with at_data.run_test(size=(80, 24)) as pilot:
+        await opened(at_data, pilot, here)
+        await pilot.press("f", "enter")
+        await until(pilot, lambda: isinstance(at_data.screen, FindingPane))
+        await pilot.press("v")
+        await until(pilot, lambda: getattr(at_data.screen, "step", "") == "template")
+        await until(pilot, lambda: job.asked[-1]["row"] == 16)
+
+
+async def test_sources_are_added_weighed_and_taken_out(at_data, job, here):
+    async with at_data.run_test(size=(80, 24)) as pilot:
+        await opened(at_data, pilot, here)
+        await pilot.press("plus")
+        await until(pilot, lambda: len(near(at_data)) == 3)
+        await pilot.press(*"val")
+        await until(pilot, lambda: len(near(at_data)) == 2)
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: at_data.journey.get("data.more"))
+        assert at_data.journey.get("data.more") == [{"source": str(here / "valid.jsonl")}]
+        sources = at_data.screen.query_one(SourceList)
+        await until(pilot, lambda: sources.option_count == 2 and sources.display)
+        sources.focus()
+        await pilot.press("down", "enter", *"0.5")
+        await until(pilot, lambda: (at_data.journey.get("data.more") or [{}])[0].get("weight") == 0.5)
+        assert at_data.journey.get("data.weight") is None, "the first keeps its own"
+        await until(pilot, lambda: "× 0.5" in str(sources.get_option_at_index(1).prompt))
+        sources.highlighted = 0
+        sources.focus()
+        await pilot.press("minus")
+        await until(pilot, lambda: at_data.journey.get("data.source") == str(here / "valid.jsonl"))
+        assert at_data.journey.get("data.more") is None and at_data.journey.get("data.weight") == 0.5
+
+
+async def test_leaving_the_field_changes_nothing(at_data, job, here):
+    async with at_data.run_test(size=(80, 24)) as pilot:
+        await opened(at_data, pilot, here)
+        await pilot.press("plus", "x", "escape")
+        await pilot.pause()
+        assert at_data.screen.step == "data" and at_data.screen.query_one("#found").display
+        assert at_data.screen.query_one("#source", Input).value == str(here / "train.jsonl")
+        assert len(job.asked) == 1
+
+
+async def test_a_hub_set_has_a_configuration_and_a_split_and_a_file_has_not(at_data, job, here):
+    async with at_data.run_test(size=(80, 24)) as pilot:
+        await opened(at_data, pilot, here)
+        assert not at_data.screen.query_one("#field-data-split").display
+        await pilot.press("s")
+        at_data.screen.query_one("#source", Input).value = "openai/gsm8k"
+        await until(pilot, lambda: near(at_data)[:1] == ["typed"])
+        await pilot.press("enter")
+        await until(pilot, lambda: at_data.screen.query_one("#field-data-split").display)
+        at_data.screen.query_one("#field-data-config Dial", Input).value = "main"
+        at_data.screen.query_one("#field-data-split Dial", Input).value = "train[:100]"
+        await until(pilot, lambda: job.asked[-1].get("split") == "train[:100]")
+        assert job.asked[-1].get("config") == "main"
+
+
+async def test_the_sets_own_split_is_held_out_by_a_key(at_data, job, here):
+    job.answer = report(has_eval_split="validation")
+    async with at_data.run_test(size=(80, 24)) as pilot:
+        await opened(at_data, pilot, here)
+        hint = at_data.screen.query_one("#field-data-eval .hint", Static)
+        await until(pilot, lambda: "e takes" in str(hint.content))
+        await pilot.press("e")
+        await until(pilot, lambda: job.asked[-1]["eval"] == "validation")

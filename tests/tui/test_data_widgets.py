@@ -2,13 +2,12 @@
 
 import pytest
 from textual.app import App
-from textual.widgets import Button, Select, Static
 
 from tests.tui.steps import report
 from tui.widgets.field import number, turned
-from tui.widgets.mapping import ColumnMapping, mistake
+from tui.widgets.length_panel import length_picture, length_sentence, longer
 from tui.widgets.progress_line import ProgressLine, progress_text
-from tui.widgets.report_view import cell, columns_line, finding_lines, length_lines, summary, worst
+from tui.widgets.report_view import cell, columns_line, finding_lines, format_line, rows_line, worst
 from tui.widgets.sources import completions, found_in, is_data
 
 
@@ -77,64 +76,21 @@ def test_what_is_typed_in_a_dial():
     assert number("1,024") == 1024 and number("2e-4") == 2e-4 and number("valid.jsonl") == "valid.jsonl"
 
 
-@pytest.mark.parametrize(
-    ("columns", "says"),
-    [
-        ({}, "at least"),
-        ({"prompt": "q"}, "completion is missing"),
-        ({"completion": "a"}, "prompt is missing"),
-        ({"messages": "m", "prompt": "q"}, "whole row"),
-        ({"prompt": "q", "completion": "q"}, "two roles"),
-        ({"prompt": "q", "completion": "a", "system": "s"}, ""),
-        ({"text": "t"}, ""),
-    ],
-)
-def test_a_mapping_is_checked_before_it_is_used(columns, says):
-    found = mistake(columns)
-    assert (says in found) if says else found == ""
+def test_the_format_stands_with_how_sure_it_is_and_why():
+    assert format_line(report()).plain == "Alpaca · 98 % sure · an instruction, an input and an output"
+    sharegpt = format_line(report(format="sharegpt", confidence=1.0)).plain
+    assert sharegpt == "ShareGPT · certain · turns with from and value"
+    assert format_line(report(format=None)).plain.startswith("not recognised · m says")
+    two = [{"format": "alpaca"}, {"format": "text"}]
+    assert format_line(report(sources=two)).plain == "2 sources · Alpaca, plain text"
 
 
-class Bench(App):
-    answer: object = "none yet"
-
-    def keep(self, value):
-        self.answer = value
-
-
-async def test_columns_are_mapped_with_keys_alone():
-    app = Bench()
-    async with app.run_test(size=(80, 24)) as pilot:
-        dialog = ColumnMapping(["question", "reply"], {}, [{"question": "Why?", "reply": "So."}])
-        app.push_screen(dialog, app.keep)
-        await pilot.pause()
-        assert dialog.query_one("#use", Button).disabled
-        await pilot.press("enter", "down", "enter")  # prompt: opens, first column, taken
-        await pilot.press("tab", "enter", "down", "down", "enter")
-        await pilot.pause()
-        assert dialog.chosen() == {"prompt": "question", "completion": "reply"}
-        assert "Why?" in str(dialog.query_one("#example", Static).content)
-        await pilot.press("ctrl+n")
-        await pilot.pause()
-    assert app.answer == {"prompt": "question", "completion": "reply"}
-
-
-async def test_leaving_the_mapping_changes_nothing():
-    app = Bench()
-    async with app.run_test(size=(80, 24)) as pilot:
-        app.push_screen(ColumnMapping(["a", "b"], {"prompt": "a", "completion": "b"}, []), app.keep)
-        await pilot.pause()
-        assert app.screen.query_one("#role-prompt", Select).value == "a"
-        await pilot.press("escape")
-        await pilot.pause()
-    assert app.answer is None
-
-
-def test_the_report_in_one_line():
-    said = summary(report()).plain
-    assert said.startswith("Alpaca (certain, 98 %) · 999 rows: 949 to learn from, 50 held out")
-    assert "60 % learned" in said
-    assert "not recognised" in summary(report(format=None)).plain
-    assert "none held out" in summary(report(eval_rows=0)).plain
+def test_the_rows_in_one_line():
+    assert rows_line(report()).plain.startswith("999 rows: 949 to learn from, 50 held out")
+    assert "60 % learned" in rows_line(report()).plain
+    assert "none held out" in rows_line(report(eval_rows=0)).plain
+    head = report(complete=False, rows=None, rows_estimate=7473)
+    assert rows_line(head).plain.startswith("the first 1,000 rows of about 7,473")
 
 
 def test_every_column_says_what_it_becomes():
@@ -159,10 +115,29 @@ def test_findings_stand_worst_first_and_within_the_width():
     assert "nothing wrong" in finding_lines([], 30).plain
 
 
+LENGTHS = {**report()["lengths"], "count": 1000, "table": [[100, 700], [300, 200], [700, 90], [1022, 10]]}
+
+
 def test_lengths_fill_their_box():
-    lines = length_lines(report(), 40, 6, 512).plain.split("\n")
-    assert len(lines) == 6 and "longest 1,022" in lines[-1] and "↑ 512" in lines[-2]
-    assert "tokenizer" in length_lines(report(lengths=None), 40, 6, None).plain
+    lines = length_picture(LENGTHS, 40, 5, 512).plain.split("\n")
+    assert len(lines) == 5 and "↑ 512" in lines[-1]
+    assert "tokenizer" in length_picture(None, 40, 6, None).plain
+
+
+@pytest.mark.parametrize(("length", "rows"), [(99, 1000), (100, 300), (299, 300), (300, 100), (1022, 0)])
+def test_rows_longer_than_any_length_are_counted(length, rows):
+    assert longer(LENGTHS, length) == rows
+
+
+def test_what_a_length_costs_is_one_sentence():
+    said = length_sentence(LENGTHS, 512, keeping="1.8 GiB").plain
+    assert said == (
+        "100 of 1,000 rows (10.0 %) are longer than 512; p99 is 700, the longest 1,022; "
+        "keeping them all costs 1.8 GiB"
+    )
+    assert length_sentence(LENGTHS, 2048).plain == "✓ every row fits: the longest has 1,022"
+    assert length_sentence(LENGTHS, None).plain.startswith("half ≤ 131 · 95 % ≤ 412 · p99 700 · longest")
+    assert length_sentence(None, 512).plain == ""
 
 
 def test_cells_are_one_line():

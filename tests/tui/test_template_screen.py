@@ -3,11 +3,11 @@
 import pytest
 from textual.widgets import Input, Select, Static
 
-from core.data.templates import NAMES
+from core.data.named import NAMES
 from core.errors import UserError
 from tests.tui.steps import InspectJob, report, until
 from tui import find_out
-from tui.screens.template import KNOWN_FOR, names
+from tui.template_list import KNOWN_FOR, LEARN, names, offered
 from tui.widgets.progress_line import ProgressLine
 from tui.widgets.token_view import TokenView
 
@@ -57,18 +57,57 @@ async def test_keys_go_through_the_rows_and_around(at_template, job):
         await pilot.press("n", "n")
         view = at_template.screen.query_one(TokenView)
         await until(pilot, lambda: job.asked and job.asked[-1]["row"] == 2)
-        await until(pilot, lambda: str(view.border_title).startswith("row 3 of 999"))
+        await until(pilot, lambda: str(view.border_title).startswith("row 3 ·"))
         await pilot.press("p", "p", "p")
         await until(pilot, lambda: job.asked[-1]["row"] == 998)
 
 
-async def test_learning_everything_is_one_key(at_template, job):
+async def test_what_is_learned_is_chosen_by_a_key_and_every_row_checked_again(at_template, job):
     async with at_template.run_test(size=(80, 24)) as pilot:
         at_template.goto("template")
         await until(pilot, lambda: drawn(at_template))
-        await pilot.press("a")
-        await until(pilot, lambda: job.asked)
-        assert job.asked[-1]["learn"] == "all" and at_template.journey.get("learn") == "all"
+        for choice in ["last", "completion", "all", "assistant"]:
+            await pilot.press("l")
+            await until(pilot, lambda choice=choice: at_template.journey.get("learn") == choice)
+            hint = str(at_template.screen.query_one("#learn-hint", Static).content)
+            assert hint == LEARN[choice]
+        await until(pilot, lambda: at_template.journey.report)
+        assert {request["learn"] for request in job.asked} >= {"assistant"}
+
+
+async def test_a_key_goes_to_the_rows_with_findings(at_template, job):
+    async with at_template.run_test(size=(80, 24)) as pilot:
+        at_template.goto("template")
+        await until(pilot, lambda: drawn(at_template))
+        for key, row in [("f", 17), ("f", 44), ("F", 17), ("F", 90), ("f", 17)]:
+            await pilot.press(key)
+            await until(pilot, lambda row=row: at_template.journey.row == row - 1)
+        await until(pilot, lambda: job.asked and job.asked[-1]["row"] == 16)
+        assert "! repeated rows" in str(at_template.screen.query_one("#row-hint", Static).content)
+
+
+async def test_a_row_is_shown_by_its_number(at_template, job):
+    async with at_template.run_test(size=(80, 24)) as pilot:
+        at_template.goto("template")
+        await until(pilot, lambda: drawn(at_template))
+        await pilot.press("g", *"44", "enter")
+        await until(pilot, lambda: job.asked and job.asked[-1]["row"] == 43)
+        assert at_template.screen.focused.id == "example"
+
+
+async def test_tokens_are_set_apart_by_a_key(at_template, job):
+    async with at_template.run_test(size=(80, 24)) as pilot:
+        at_template.goto("template")
+        await until(pilot, lambda: drawn(at_template))
+        await pilot.press("t")
+        await until(pilot, lambda: "<|im_start|> 1  user↵ 5" in drawn(at_template))
+        await pilot.press("t")
+        await until(pilot, lambda: "What is a rank?" in drawn(at_template))
+
+
+def test_a_template_whose_tokens_are_lacking_says_so():
+    shown = {key: name for name, key in offered({"lacking": {"llama-3": ["<|eot_id|>"]}})}
+    assert "lacks tokens" in shown["llama-3"] and shown["chatml"] == "chatml"
 
 
 async def test_another_template_makes_the_example_anew(at_template, job):

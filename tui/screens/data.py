@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import on, work
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
 from textual.timer import Timer
 from textual.widget import Widget
-from textual.widgets import DataTable, Input, Label, OptionList, Static
-from textual.widgets.option_list import Option
+from textual.widgets import OptionList, Static
 
 from core.errors import UserError
-from tui import find_out
-from tui.data_list import Offer, lines, offers
-from tui.widgets.field import Field, number
-from tui.widgets.mapping import ColumnMapping
+from tui import find_out, remedies, source_choice
+from tui.widgets.data_dials import DataDials
+from tui.widgets.data_found import DataFound, shown_findings
+from tui.widgets.finding_list import FindingList
+from tui.widgets.finding_pane import FindingPane
+from tui.widgets.mapping import MappingScreen
 from tui.widgets.progress_line import ProgressLine, refusal
-from tui.widgets.report_view import cell, columns_line, finding_lines, length_lines, summary, worst
-from tui.widgets.source_field import SourceField
+from tui.widgets.report_view import format_line, rows_line, worst
+from tui.widgets.source_chooser import SourceChooser
+from tui.widgets.source_list import SourceList, source_line
 from tui.widgets.step_frame import StepScreen
 
 SETTLED = 0.6
@@ -32,198 +32,128 @@ SETTLED = 0.6
 class DataScreen(StepScreen):
     step = "data"
     title = "What shall it learn from?"
-    AUTO_FOCUS = "#source"
+    AUTO_FOCUS = ""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("m", "columns", "columns", tooltip="Say by hand what each column is", id="data.columns"),
-        Binding(
-            "s",
-            "source",
-            "other source",
-            tooltip="Choose another file, folder, URL or Hub id",
-            id="data.source",
-        ),
+        Binding("f", "findings", "findings", tooltip="Walk through what was found", id="data.findings"),
+        Binding("plus", "add", "add", key_display="+", tooltip="Mix in a further source", id="data.add"),
+        Binding("minus", "remove", "remove", key_display="-", tooltip="Take the marked source out"),
+        Binding("s", "source", "source", tooltip="Choose another source in this one's place"),
+        Binding("e", "own_split", "hold out its own", tooltip="Hold out the split that comes with the set"),
+        Binding("u", "undo", "undo", tooltip="Take the last remedy back", id="data.undo"),
     ]
     DEFAULT_CSS = """
-    DataScreen #where { height: 1; }
-    DataScreen #where Label { width: 13; color: $foreground 60%; }
-    DataScreen #near { height: 1fr; min-height: 6; margin-top: 1 }
-    DataScreen #found { height: 1fr; min-height: 14; }
     DataScreen #refusal { height: 1fr; min-height: 6; margin-top: 1; }
-    DataScreen #columns { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
-    DataScreen #rows { height: 1fr; min-height: 4; margin: 1 0; scrollbar-size-vertical: 1; }
-    DataScreen #rows, DataScreen #near { background: $background; }
-    DataScreen #below { height: 7; }
-    DataScreen #lengths { width: 1fr; height: 100%; }
-    DataScreen #findings { width: 1fr; height: 100%; padding-left: 2; scrollbar-size-vertical: 1; }
-    DataScreen #findings Static { height: auto; }
-    DataScreen .fields { height: 1; }
-    DataScreen .fields Field { width: 1fr; }
-    DataScreen.-short #rows { margin: 0; }
-    DataScreen.-short #below { height: 5; }
-    DataScreen.-tall #below { height: 9; }
-    DataScreen.-tall .fields { margin-top: 1; }
+    DataScreen.-tall #rows { margin-top: 1; height: auto; max-height: 12; }
+    DataScreen.-tall #below { margin: 1 0; height: 1fr; }
+    DataScreen.-tall #sentence { margin-bottom: 1; }
+    DataScreen #format { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
     def compose_step(self) -> Iterable[Widget]:
-        with Horizontal(id="where"):
-            yield Label("source")
-            yield SourceField(
-                str(self._source() or ""),
-                term="data",
-                placeholder="train.jsonl · a folder · https://… · owner/name on the Hub",
-                id="source",
-            )
+        yield SourceChooser(self.journey, self.app.runs_dir)
+        yield SourceList(id="sources")
+        yield Static(id="format")
         yield ProgressLine(id="progress")
-        near = OptionList(id="near", compact=True)
-        near.term = "data"  # type: ignore[attr-defined]
-        yield near
         yield Static(id="refusal")
-        with Vertical(id="found"):
-            yield Static(id="columns")
-            rows: DataTable[str] = DataTable(id="rows", cursor_type="row", zebra_stripes=True)
-            rows.term = "columns"  # type: ignore[attr-defined]
-            yield rows
-            with Horizontal(id="below"):
-                yield Static(id="lengths")
-                with VerticalScroll(id="findings", can_focus=True):
-                    yield Static()
-        with Horizontal(classes="fields"):
-            yield self._field(
-                "data.eval",
-                "held out",
-                "held-out",
-                "0.05",
-                "of the rows, or a file",
-                ("0", "0.02", "0.05", "0.1", "0.2"),
-            )
-            yield self._field(
-                "length",
-                "length",
-                "length",
-                "auto",
-                "tokens a row",
-                ("256", "512", "1024", "2048", "4096", "8192", "16384"),
-            )
-        with Horizontal(classes="fields"):
-            yield self._field("data.split", "split", "split", "train", "of a Hub data set")
-            yield self._field(
-                "data.limit", "rows at most", "limit", "all", "for a first try", ("100", "1000", "10000")
-            )
-
-    def _field(
-        self, key: str, label: str, term: str, auto: str, hint: str, values: tuple[str, ...] = ()
-    ) -> Field:
-        chosen = self.journey.get(key)
-        value = "" if chosen is None else str(chosen)
-        return Field(key, label, term=term, value=value, auto=auto, hint=hint, values=values)
+        yield DataFound(id="found")
+        yield DataDials(self.journey)
 
     def on_mount(self) -> None:
-        self._near: dict[str, Offer] = {}
         self._error: UserError | None = None
         self._later: Timer | None = None
-        if self._source():
-            self.read()
+        self._report: dict[str, Any] | None = None  # what is shown, also while it is read again
+        if source_choice.count(self.journey):
+            self.read(fresh=True)
+            self.query_one("#next").focus()
         else:
-            self.list_near("")
+            self.query_one("#source").focus()
         self._show()
 
-    def _source(self) -> str | None:
-        data = self.journey.choices.get("data")
-        return data if isinstance(data, str) else (data or {}).get("source")
+    # -- which source
 
     @property
-    def _field_text(self) -> str:
-        return self.query_one("#source", SourceField).value.strip()
+    def _which(self) -> int:
+        """The source that keys and dials are about, counted from 0."""
+        marked = self.query_one(SourceList).highlighted
+        return min(marked or 0, max(source_choice.count(self.journey) - 1, 0))
 
     @property
     def _listing(self) -> bool:
-        """Whether a source is being chosen, rather than the chosen one shown."""
-        return not self._source() or self._field_text != self._source()
+        return self.query_one(SourceChooser).listing
 
-    # -- choosing a source
+    @on(SourceChooser.Taken)
+    def _taken(self, event: SourceChooser.Taken) -> None:
+        source_choice.take(self.journey, event.which, event.source)
+        self._anew()
 
-    @on(Input.Changed, "#source")
-    def _typed(self) -> None:
-        if self._field_text != (self._source() or ""):
-            self.list_near(self._field_text)
+    @on(SourceChooser.Entered)
+    def _entered(self) -> None:
+        if self._error:
+            self._anew()
+        elif self._listing:
+            self._close()
+        else:
+            self.action_next()
+
+    @on(SourceChooser.Changed)
+    def _choosing(self) -> None:
         self._show()
 
-    @work(exclusive=True, group="near")
-    async def list_near(self, text: str) -> None:
-        """Offers what lies near, or how the typed path could go on."""
-        found = await asyncio.to_thread(offers, text, Path.cwd(), self.app.runs_dir)
-        near = self.query_one("#near", OptionList)
-        self._near = {offer.key: offer for offer in found}
-        near.set_options(Option(line, id=offer.key) for offer, line in zip(found, lines(found), strict=True))
-        near.highlighted = 0
+    def _anew(self) -> None:
+        """Other sources than before: all that is shown goes."""
+        self._report = None
+        self._close()
+        self.read(fresh=True)
 
-    @on(Input.Submitted, "#source")
-    def _entered(self) -> None:
-        text, known = self._field_text, self._source() or ""
-        if text and text == known and not self._error:
-            self.action_next()
-            return
-        highlighted = self.query_one("#near", OptionList).highlighted_option
-        if self._listing and highlighted is not None and highlighted.id in self._near:
-            self._pick(self._near[highlighted.id])
-        elif text:
-            self._take(text)
-
-    @on(SourceField.Down)
-    def _into_list(self, event: SourceField.Down) -> None:
-        near = self.query_one("#near", OptionList)
-        if near.display:
-            (near.action_cursor_down if event.by > 0 else near.action_cursor_up)()
-        else:
-            self.screen.focus_next()
-
-    @on(OptionList.OptionSelected, "#near")
-    def _picked(self, event: OptionList.OptionSelected) -> None:
-        self._pick(self._near[str(event.option.id)])
-
-    def _pick(self, offer: Offer) -> None:
-        """A folder is gone into; anything else is the source."""
-        if offer.folder:
-            field = self.query_one("#source", SourceField)
-            field.value = offer.source
-            field.cursor_position = len(offer.source)
-            field.focus()
-        else:
-            self._take(offer.source)
-
-    def _take(self, source: str) -> None:
-        field = self.query_one("#source", SourceField)
-        path = Path(source).expanduser()
-        if path.exists():
-            source = str(path.absolute())  # the worker runs elsewhere
-        if source != self._source():
-            for key in ("data.columns", "data.format", "data.split"):
-                self.journey.set(key, None)  # these were about the other source
-        self.journey.set("data.source", source)
-        field.value = source
-        self.query_one("#field-data-split", Field).load("")
-        self.read()
+    def _close(self) -> None:
+        self.query_one(SourceChooser).close()
+        self.query_one(DataDials).load(self._which)
         self.query_one("#next").focus()
+        self._show()
 
     def action_source(self) -> None:
-        field = self.query_one("#source", SourceField)
-        field.value = ""
-        field.focus()
+        self.query_one(SourceChooser).choose(self._which)
+
+    def action_add(self) -> None:
+        self.query_one(SourceChooser).choose(source_choice.count(self.journey))
+
+    def action_remove(self) -> None:
+        which = self._which
+        source_choice.remove(self.journey, which)
+        self.query_one(SourceList).highlighted = max(which - 1, 0)
+        self._anew()
+
+    def action_back(self) -> None:
+        """Out of the field first, where a source was chosen before."""
+        if self._listing and source_choice.count(self.journey) and not self.help_is_open:
+            self._close()
+        else:
+            super().action_back()
+
+    @on(OptionList.OptionHighlighted, "#sources")
+    def _marked(self) -> None:
+        self.query_one(DataDials).load(self._which)
+
+    @on(OptionList.OptionSelected, "#sources")
+    def _selected(self) -> None:
+        self.query_one(DataDials).first().dial.focus()
 
     # -- reading it
 
     @work(exclusive=True, group="read")
-    async def read(self) -> None:
-        """Inspects the data in a process of its own, unless what is known still holds."""
+    async def read(self, fresh: bool = False) -> None:
+        """First the head, then all of it, in processes of their own; nothing where what is known holds."""
         line = self.query_one("#progress", ProgressLine)
         self._error = None
         self.note("")
-        if self.journey.report is None:
-            line.progress("reading the data")
-        self._show()
         try:
-            await find_out.report(self.journey, line.progress)
+            if self.journey.report is None:
+                line.progress("reading the data")
+                if fresh:
+                    await self._tell(find_out.preview(self.journey, line.progress))
+            await self._tell(find_out.report(self.journey, line.progress))
         except UserError as error:
             self._error = error
         finally:
@@ -231,92 +161,168 @@ class DataScreen(StepScreen):
         self._show()
         self.refresh_frame()
 
-    @on(Field.Changed)
-    def _dialled(self, event: Field.Changed) -> None:
-        refused = find_out.choose(self.journey, event.field.key, number(event.value))
-        event.field.hint(refused, "stop" if refused else "")
-        if not refused and self._source():
-            if self._later is not None:
-                self._later.stop()
-            self._later = self.set_timer(SETTLED, self.read)
+    async def _tell(self, answer: Any) -> None:
+        self._report = await answer
+        self._show()
+
+    @on(DataDials.Changed)
+    def _dialled(self, event: DataDials.Changed) -> None:
+        if event.of_length:
+            self.query_one(DataFound).show_length(self._report or {}, self.journey)
+            self._show_found()
+        elif source_choice.count(self.journey):
+            self._again()
+
+    def _again(self) -> None:
+        """Reads again once the keys rest; what is shown stays until then."""
+        if self._later is not None:
+            self._later.stop()
+        self._later = self.set_timer(SETTLED, self.read)
+
+    # -- what each column is
 
     def action_columns(self) -> None:
-        """Opens the dialog in which columns are named by hand."""
-        report = self.journey.report
-        if report is None or not report.get("columns"):
+        if self._report is None and not self._error:
             self.note("the columns are known once the data has been read", "warn")
-            return
-        known = self.journey.get("data.columns") or {
-            role: name for name, role in report["columns"].items() if role
-        }
-        self.app.push_screen(
-            ColumnMapping(list(report["columns"]), known, report.get("sample") or []), self._mapped
-        )
+        elif source_choice.count(self.journey):
+            self.map_columns(self._which)
 
-    def _mapped(self, columns: dict[str, str] | None) -> None:
-        if columns is None:
+    @work(exclusive=True, group="map")
+    async def map_columns(self, which: int) -> None:
+        """Opens the mapping of one source with its first rows as they are."""
+        source = str(source_choice.get(self.journey, which, "source"))
+        keys = ("format", "columns", "instruction", "fill")
+        chosen = {key: source_choice.get(self.journey, which, key) for key in keys}
+        try:
+            found = await find_out.head(self.journey, which)
+        except UserError as error:
+            self.note(error.line(), "stop")
             return
-        self.journey.set("data.columns", columns or None)
-        self.journey.set("data.format", None)
-        self.read()
+        rows = found.get("head") or found.get("sample") or []
+        screen = MappingScreen(source_choice.short(source), found["columns"], rows, found["format"], chosen)
+        said = await self.app.push_screen_wait(screen)
+        if said is None:
+            return
+        for key in keys:
+            refused = source_choice.choose(self.journey, which, key, said.get(key))
+            if refused:
+                self.note(refused, "stop")
+        self.read(fresh=True)
+
+    # -- findings
+
+    def action_findings(self) -> None:
+        if self.query_one("#found").display:
+            self.query_one(FindingList).focus()
+
+    @on(FindingList.Opened)
+    def _opened(self, event: FindingList.Opened) -> None:
+        self.app.push_screen(FindingPane(event.finding), self._chosen)
+
+    def _chosen(self, chosen: tuple[str, Any] | None) -> None:
+        if chosen is None:
+            return
+        kind, value = chosen
+        if kind == "look":
+            self.journey.row = value - 1
+            self.action_next()
+            return
+        refused = remedies.apply(self.journey, value)
+        if refused:
+            self.note(refused, "stop")
+            return
+        self._changed(f"{value['label']}: u takes it back")
+
+    @on(FindingList.TakenBack)
+    def _taken_back(self, event: FindingList.TakenBack) -> None:
+        remedies.take_back(self.journey, event.kind, event.code)
+        self._changed("taken back")
+
+    def action_undo(self) -> None:
+        undone = remedies.undo(self.journey)
+        if undone:
+            self._changed(f"taken back: {undone}")
+
+    def _changed(self, said: str) -> None:
+        self.query_one(DataDials).load(self._which)
+        self._show_found()
+        self._again()
+        self.note(said, "good")
+
+    def action_own_split(self) -> None:
+        own = (self._report or {}).get("has_eval_split")
+        if own:
+            self.query_one(DataDials).hold_out(str(own))
 
     # -- showing it
 
     def on_resize(self) -> None:
-        self.call_after_refresh(self._draw)
+        super().on_resize()
+        self.call_after_refresh(self._show_found)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys that would do nothing now are not offered."""
+        if not self.is_mounted or not hasattr(self, "_report"):
+            return True
+        sources = source_choice.count(self.journey)
+        offered = {
+            "add": sources > 0,
+            "remove": sources > 1,
+            "source": sources > 0,
+            "columns": sources > 0,
+            "findings": self._report is not None,
+            "undo": bool(self.journey.applied),
+            "own_split": bool((self._report or {}).get("has_eval_split")),
+        }
+        return offered.get(action, True)
 
     def _show(self) -> None:
-        """List or report, and the line that tells how it stands."""
-        listing = self._listing
-        self.query_one("#near").display = listing
+        """The list to choose from, or what was found, and the lines that tell how it stands."""
+        listing, report, error = self._listing, self._report, self._error
+        self.query_one("#sources").display = not listing and source_choice.count(self.journey) > 1
         refused = self.query_one("#refusal", Static)
-        refused.display = bool(self._error) and not listing
-        refused.update(refusal(self._error) if self._error else "")
-        self.query_one("#found").display = not listing and not self._error
-        line, report = self.query_one("#progress", ProgressLine), self.journey.report
-        if self._error:
+        refused.display = bool(error) and not listing
+        refused.update(refusal(error) if error else "")
+        self.query_one("#found").display = not listing and not error
+        line, kind = self.query_one("#progress", ProgressLine), self.query_one("#format", Static)
+        kind.display = line.display = not listing
+        told = Content("") if error or report is None else format_line(report)
+        if error:
             line.quiet()  # it stands below, whole
-        elif listing:
-            line.say("type a path, URL or Hub id, or choose below: ↑ ↓ and Enter")
-        elif not line.busy and report is not None:
-            line.update(summary(report))
+        elif report is not None and line.busy:
+            told = Content.assemble(told, " · ", rows_line(report))
+        elif report is not None:
+            line.update(rows_line(report))
+        kind.update(told)
+        self._show_sources()
         if not listing:
-            self.call_after_refresh(self._draw)
+            self.call_after_refresh(self._show_found)
+        self.refresh_bindings()
 
-    def _draw(self) -> None:
-        report: dict[str, Any] = self.journey.report or {}
-        self.query_one("#columns", Static).update(columns_line(report.get("columns") or {}))
-        self._fill_rows(report)
-        lengths, findings = self.query_one("#lengths", Static), self.query_one("#findings")
-        if not report:
-            lengths.update("")
-            findings.query_one(Static).update("")
-            return
-        size = lengths.size
-        lengths.update(length_lines(report, max(size.width - 1, 8), size.height, self.journey.get("length")))
-        width = findings.size.width - 4
-        findings.query_one(Static).update(finding_lines(report.get("findings") or (), width))
+    def _show_sources(self) -> None:
+        journey, about = self.journey, (self._report or {}).get("sources") or ()
+        drawn = [
+            source_line(
+                place,
+                str(source_choice.get(journey, place, "source")),
+                float(source_choice.get(journey, place, "weight") or 1),
+                about[place] if place < len(about) else None,
+            )
+            for place in range(source_choice.count(journey))
+        ]
+        self.query_one(SourceList).show(drawn, self._which)
 
-    def _fill_rows(self, report: dict[str, Any]) -> None:
-        table = self.query_one("#rows", DataTable)
-        sample = report.get("sample") or []
-        if getattr(self, "_filled", None) is sample:
-            return
-        self._filled = sample
-        table.clear(columns=True)
-        names = list(report.get("columns") or {})
-        wide = 90 if len(names) < 2 else 60 if len(names) == 2 else 40
-        for name in names:
-            table.add_column(name, key=name)
-        for row in sample:
-            table.add_row(*[cell(row.get(name, ""), wide) for name in names])
+    def _show_found(self) -> None:
+        if self._report is not None:
+            self.query_one(DataFound).show(self._report, self.journey)
+            self.query_one(DataDials).tell(self._report)
 
     def problem(self) -> str:
-        if not self._source() or self._field_text != self._source():
+        if not source_choice.count(self.journey) or self._listing:
             return "choose a source first: Enter takes the marked one"
         if self._error:
             return self._error.line()
-        if self.journey.report is None:
+        if self._report is None:
             return "the data is still being read"
-        stop = worst(self.journey.report.get("findings") or ())
-        return f"press m to name the columns: {stop}" if stop and self.journey.report.get("columns") else stop
+        stop = worst(shown_findings(self._report, self.journey))
+        return f"press m to name the columns: {stop}" if stop and self._report.get("columns") else stop

@@ -102,7 +102,7 @@ class ReviewScreen(StepScreen):
         journey = self.journey
         self._failed = ""
         try:
-            await find_out.plan(journey, line.progress)
+            await find_out.plan(journey, line.progress, exact=True)
             assert journey.machine and journey.shape and journey.report
             self._prepared = finish(anchored(journey.spec()), journey.machine, journey.shape, journey.report)
         except UserError as error:

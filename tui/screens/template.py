@@ -1,7 +1,8 @@
-"""Template: one example as the model sees it, token by token, what is learned of it, and where it ends."""
+"""Template: any row as the model sees it, token by token, what is learned of it, and where it ends."""
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,39 +18,16 @@ from textual.widgets import Input, Label, Select, Static
 from core.errors import UserError
 from core.numbers import count, percent
 from tui import find_out
+from tui.template_list import FILE, KNOWN_FOR, LEARN, LEARN_NAMES, names, offered
+from tui.widgets.finding_list import called
 from tui.widgets.progress_line import ProgressLine, refusal
-from tui.widgets.report_view import worst
+from tui.widgets.report_view import MARKS, in_order, worst
 from tui.widgets.source_field import SourceField
 from tui.widgets.step_frame import StepScreen
-from tui.widgets.token_view import TokenView, tokens_of
+from tui.widgets.token_view import TokenView, neighbours, numbers_line
 
 SETTLED = 0.3
 """Seconds after the last key before the example is made anew."""
-
-KNOWN_FOR = {
-    "auto": "the model's own, or the one that its tokens fit: no need to change it",
-    "alpaca": "### Instruction and ### Response; no special tokens",
-    "chatml": "<|im_start|> turns; Qwen and many others",
-    "instruct": "plain words; for base models with no tokens to spare",
-    "llama-2": "[INST] turns; Llama 2",
-    "llama-3": "header tokens; Llama 3",
-    "mistral": "[INST] turns; Mistral",
-    "phi": "<|user|> and <|end|>; Phi-3 and 4",
-    "vicuna": "USER: and ASSISTANT:",
-    "zephyr": "<|user|> turns that end with the text's end",
-}
-FILE = "file"
-LEARN = {
-    "assistant": "answers alone (usual): nothing is spent on learning questions",
-    "all": "every token: for plain text and new facts",
-}
-
-
-def names() -> list[str]:
-    """The named templates, as their files lie beside the code that renders them."""
-    import core.data
-
-    return sorted(file.stem for file in (Path(core.data.__file__).parent / "templates").glob("*.jinja"))
 
 
 class TemplateScreen(StepScreen):
@@ -61,32 +39,27 @@ class TemplateScreen(StepScreen):
         Binding(
             "n,right_square_bracket",
             "row(1)",
-            "next row",
-            tooltip="Show the next example",
+            "row",
+            key_display="n p",
+            tooltip="Show the next row; p shows the one before",
             id="template.next",
         ),
-        Binding(
-            "p,left_square_bracket",
-            "row(-1)",
-            "row before",
-            tooltip="Show the example before",
-            id="template.before",
-        ),
-        Binding(
-            "a",
-            "learn",
-            "learn",
-            tooltip="Learn the answers alone, or every token",
-            id="template.learn",
-        ),
-        Binding("t", "template", "template", tooltip="Choose another template", id="template.choose"),
+        Binding("p,left_square_bracket", "row(-1)", show=False),
+        Binding("f", "finding(1)", "finding", tooltip="The next row with a finding; F the one before"),
+        Binding("F", "finding(-1)", show=False),
+        Binding("g", "go", tooltip="Show a row by its number", id="template.go", show=False),
+        Binding("t", "tokens", "tokens", tooltip="The text, or each token with its id", id="template.tokens"),
+        Binding("l", "learn", "learn", tooltip="What is learned: the next choice", id="template.learn"),
+        Binding("c", "template", "template", tooltip="Choose another template", id="template.choose"),
     ]
     DEFAULT_CSS = """
     TemplateScreen .choice { height: 1; }
     TemplateScreen .choice Label { width: 13; color: $text-muted; }
-    TemplateScreen .choice Select { width: 22; }
+    TemplateScreen .choice:focus-within Label { color: $text-primary; text-style: bold; }
+    TemplateScreen .choice Select { width: 26; }
     TemplateScreen .choice .hint { width: 1fr; height: 1; padding-left: 2; color: $text-muted; }
     TemplateScreen .choice .hint { text-wrap: nowrap; text-overflow: ellipsis; }
+    TemplateScreen #row { width: 10; }
     TemplateScreen #file { display: none; width: 1fr; margin-left: 2; }
     TemplateScreen #choice-template.-file #file { display: block; }
     TemplateScreen #choice-template.-file .hint { display: none; }
@@ -101,12 +74,11 @@ class TemplateScreen(StepScreen):
 
     def compose_step(self) -> Iterable[Widget]:
         chosen = self.journey.get("template") or "auto"
-        offered = [("auto", "auto"), *((name, name) for name in names())]
-        known = {value for _, value in offered}
+        known = {"auto", *names()}
         with Horizontal(classes="choice", id="choice-template"):
             yield Label("template")
             select: Select[str] = Select(
-                [*offered, ("a Jinja file", FILE)],
+                offered(self.journey.known),
                 value=chosen if chosen in known else FILE,
                 allow_blank=False,
                 compact=True,
@@ -124,7 +96,7 @@ class TemplateScreen(StepScreen):
         with Horizontal(classes="choice"):
             yield Label("learned")
             learn: Select[str] = Select(
-                [("the answers", "assistant"), ("every token", "all")],
+                [(name, key) for key, name in LEARN_NAMES.items()],
                 value=self.journey.get("learn") or "assistant",
                 allow_blank=False,
                 compact=True,
@@ -133,14 +105,22 @@ class TemplateScreen(StepScreen):
             learn.term = "learn"  # type: ignore[attr-defined]
             yield learn
             yield Static(classes="hint", id="learn-hint", markup=False)
+        with Horizontal(classes="choice"):
+            yield Label("row")
+            row = Input(
+                str(self.journey.row + 1), type="integer", compact=True, id="row", select_on_focus=True
+            )
+            row.term = "row"  # type: ignore[attr-defined]
+            yield row
+            yield Static(classes="hint", id="row-hint")
         yield ProgressLine(id="progress")
         yield Static(id="ends")
         yield TokenView(id="example")
 
     def on_mount(self) -> None:
-        self._row = find_out.shown_row(self.journey.report or {})
         self._later: Timer | None = None
         self._failed = ""
+        self._ids = False
         self._hints()
         self.read()
 
@@ -179,20 +159,66 @@ class TemplateScreen(StepScreen):
         self.query_one("#learn-hint", Static).update(LEARN[learn])
 
     def action_learn(self) -> None:
-        select = self.query_one("#learn", Select)
-        select.value = "all" if select.value == "assistant" else "assistant"
+        select, choices = self.query_one("#learn", Select), list(LEARN)
+        select.value = choices[(choices.index(str(select.value)) + 1) % len(choices)]
 
     def action_template(self) -> None:
         select = self.query_one("#template", Select)
         select.focus()
         select.action_show_overlay()
 
+    # -- which row
+
     def action_row(self, by: int) -> None:
-        """The next or previous example; the job reads it, so several keys in a row are one reading."""
-        rows = int((self.journey.report or {}).get("rows") or 1)
-        self._row = (self._row + by) % max(rows, 1)
-        self._title()
+        """The next or previous row; several keys in a row are one reading."""
+        rows = int(self.journey.known.get("rows") or self.journey.known.get("rows_estimate") or 1)
+        self._go((self.journey.row + by) % max(rows, 1))
+
+    def action_finding(self, by: int) -> None:
+        """The next or previous row that a finding is about, around the end."""
+        rows = sorted({row for one in self._findings() for row in one.get("rows") or ()})
+        if not rows:
+            self.note("no finding is about a row", "info")
+            return
+        here = self.journey.row + 1
+        place = bisect_right(rows, here) if by > 0 else bisect_left(rows, here) - 1
+        self._go(rows[place % len(rows)] - 1)
+
+    def action_go(self) -> None:
+        self.query_one("#row").focus()
+
+    @on(Input.Submitted, "#row")
+    def _numbered(self, event: Input.Submitted) -> None:
+        if event.value.isdigit() and int(event.value) > 0:
+            self._go(int(event.value) - 1)
+        self.query_one("#example").focus()
+
+    def _go(self, row: int) -> None:
+        self.journey.row = row
+        self.query_one("#row", Input).value = str(row + 1)
+        self._tell_row()
         self._settle()
+
+    def _findings(self) -> list[Any]:
+        return in_order(self.journey.known.get("findings") or ())
+
+    def _tell_row(self) -> None:
+        """How many rows there are, and what was found of this one."""
+        known, here = self.journey.known, self.journey.row + 1
+        rows = known.get("rows") or known.get("rows_estimate")
+        pieces: list[tuple[str, str] | str] = [f"of {count(rows)}"]
+        for one in self._findings():
+            if here in (one.get("rows") or ()):
+                mark, colour = MARKS[str(one.get("severity", "info"))]
+                pieces.append((f" · {mark} {called(str(one.get('code')))}", colour))
+        if len(pieces) == 1 and any(one.get("rows") for one in self._findings()):
+            pieces.append((" · f: the next with a finding", "$foreground 50%"))
+        self.query_one("#row-hint", Static).update(Content.assemble(*pieces))
+
+    def action_tokens(self) -> None:
+        """The row as text, or every token apart with its id."""
+        self._ids = not self._ids
+        self.query_one("#example", TokenView).show_ids(self._ids)
 
     # -- reading
 
@@ -203,54 +229,76 @@ class TemplateScreen(StepScreen):
 
     @work(exclusive=True, group="read")
     async def read(self) -> None:
-        """The example of this row with this template, made by the code that trains."""
+        """This row with this template, made by the code that trains; then what that does to all rows."""
         line = self.query_one("#progress", ProgressLine)
         self._failed = ""
         self.note("")
+        self._tell_row()
         line.progress("making the example")
         try:
-            report = await find_out.report(self.journey, line.progress, row=self._row)
+            found = await find_out.example(self.journey, line.progress, self.journey.row)
+            line.quiet()
+            self._show(found)
+            if self.journey.report is None:
+                self._check()
         except UserError as error:
             self._failed = error.line()
             line.quiet()
             self.query_one("#ends", Static).update("")
             self.query_one("#example", TokenView).say(refusal(error))
-            return
-        line.quiet()
-        self._show(report)
 
-    def _show(self, report: dict[str, Any]) -> None:
-        template, example = report.get("template"), report.get("example")
-        self._row = find_out.shown_row(report)  # rows that cannot be shown are passed over
-        line = self.query_one("#progress", ProgressLine)
-        line.update(_which(template))
+    @work(exclusive=True, group="check")
+    async def _check(self) -> None:
+        """All rows with these choices, beside the looking."""
+
+        def tell(stage: str, done: int, total: int | None) -> None:
+            whole = f" of {count(total)}" if total else ""
+            self.note(f"checking every row: {count(done)}{whole}" if done else "checking every row", "info")
+
+        try:
+            await find_out.report(self.journey, tell)
+        except UserError as error:
+            self.note(error.line(), "stop")
+            return
+        stop = worst(self.journey.known.get("findings") or ())
+        self.note(stop, "stop" if stop else "")
+        self._tell_row()
+        self._title()
+
+    def _show(self, found: dict[str, Any]) -> None:
+        template, example = found.get("template"), found.get("example") or {}
+        self._example = example
+        self.query_one("#progress", ProgressLine).update(_which(template))
         self.query_one("#ends", Static).update(_ends(template))
         view = self.query_one("#example", TokenView)
-        view.show(tokens_of(example), (template or {}).get("end") or "")
+        if example.get("refused"):
+            view.say(
+                Content.assemble(
+                    ("✗ this row is left out: ", "bold $text-error"), str(example["refused"]).rstrip(".")
+                )
+            )
+        else:
+            view.show(example, (template or {}).get("end") or "", self.journey.get("length"))
         self._title()
-        stop = worst(report.get("findings") or ())
+        stop = worst(self.journey.known.get("findings") or ())
         if stop:
             self.note(stop, "stop")
 
     def _title(self) -> None:
-        report = self.journey.report or {}
-        view = self.query_one("#example", TokenView)
-        view.border_title = (
-            f"row {self._row + 1:,} of {count(report.get('rows'))} · ▌ green, underlined: learned · grey: not"
-        )
-        example = report.get("example") or {}
-        tokens = example.get("tokens") or ()
-        learned = sum(bool(one["learned"]) for one in tokens)
-        cut = f", {example['cut']:,} cut off by the length" if example.get("cut") else ""
-        hidden = f", {example['hidden']:,} more not drawn" if example.get("hidden") else ""
-        view.border_subtitle = f"{len(tokens):,} tokens, {learned:,} learned{cut}{hidden}{_share(report)}"
+        view, example = self.query_one("#example", TokenView), getattr(self, "_example", {})
+        if not example.get("tokens"):
+            return
+        shared = neighbours(example)
+        legend = shared or "▌ green, underlined: learned · grey: not · boxed: special"
+        view.border_title = f"row {int(example.get('row') or 1):,} · {legend}"
+        view.border_subtitle = numbers_line(example) + _share(self.journey.known)
 
     def problem(self) -> str:
         if self._failed:
             return self._failed
-        if self.journey.report is None:
+        if not self.journey.known and not getattr(self, "_example", None):
             return "the example is still being made"
-        return worst(self.journey.report.get("findings") or ())
+        return worst(self.journey.known.get("findings") or ())
 
 
 def _share(report: dict[str, Any]) -> str:

@@ -1,136 +1,225 @@
-"""A dialog that says by hand which column is the prompt, the completion and so on."""
+"""The screen that turns any columns into any format, with three rows shown as they would become."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Container, Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Button, Label, Select, Static
+from textual.widget import Widget
+from textual.widgets import Button, Footer, Input, Label, Select, Static
 
-ROLES: dict[str, str] = {
-    "prompt": "what is asked",
-    "completion": "the answer, which is learned",
-    "input": "more, put after the prompt",
-    "system": "how to behave",
-    "messages": "a whole conversation",
-    "text": "plain text, all learned",
+from core.errors import UserError
+from tui.roles import FORMATS, ROLES, family, mistake, placeholders
+from tui.widgets.turn_view import turn_lines
+
+SHOWN = 3
+"""Rows that are shown as they would become."""
+
+HINTS = {
+    "format": "what a row shall become",
+    "instruction": "words before each question; with {column} in it, the question is made from it",
+    "fill": "what stands for this name in double braces, in every row",
 }
-"""Every role a column can play, and what it means."""
-
-WHOLE = ("messages", "text")
-"""Roles that stand alone: such a column is the whole row."""
 
 
-def mistake(columns: Mapping[str, str]) -> str:
-    """What is wrong with a mapping of role to column, in one line; "" when it can be used."""
-    if not columns:
-        return "Choose at least a prompt and a completion, or messages, or text."
-    whole = [role for role in WHOLE if role in columns]
-    if whole and len(columns) > 1 and set(columns) - {whole[0], "system"}:
-        return f"A {whole[0]} column is a whole row: leave the other roles empty."
-    if not whole and not {"prompt", "completion"} <= set(columns):
-        missing = "completion" if "prompt" in columns else "prompt"
-        return f"A {missing} is missing: without it there is {_without(missing)}."
-    twice = [name for name in columns.values() if list(columns.values()).count(name) > 1]
-    return f'Column "{twice[0]}" plays two roles: one is enough.' if twice else ""
-
-
-def _without(role: str) -> str:
-    return "nothing to learn" if role == "completion" else "nothing to answer to"
-
-
-class ColumnMapping(ModalScreen[dict[str, str] | None]):
-    """Gives back role -> column, {} for "as recognised", or None when left as it was."""
+class MappingScreen(ModalScreen["dict[str, Any] | None"]):
+    """Gives back format, columns, instruction and fill; {} for "as recognised"; None when left as it was."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "Leave it as it was"),
-        Binding("ctrl+n", "use", "Use"),
+        Binding("escape", "leave", "leave it"),
+        Binding("ctrl+n", "use", "use these", priority=True),
+        Binding("ctrl+r", "recognised", "as recognised", priority=True),
+        Binding("pagedown", "scroll(3)", "scroll rows", key_display="PgDn"),
+        Binding("pageup", "scroll(-3)", show=False),
     ]
     DEFAULT_CSS = """
-    ColumnMapping { align: center middle; }
-    ColumnMapping > Vertical {
-        width: 74; max-width: 96%; height: auto; padding: 1 2;
+    MappingScreen { align: center middle; background: $background 60%; }
+    MappingScreen #box {
+        width: 110; max-width: 100%; height: 36; max-height: 100%; padding: 0 1;
         border: round $primary; background: $surface; border-title-color: $text-primary;
     }
-    ColumnMapping .role { height: 1; }
-    ColumnMapping .role > Label { width: 12; }
-    ColumnMapping .role > Select { width: 26; }
-    ColumnMapping .role > .meaning { width: 1fr; padding-left: 2; color: $text-muted; height: 1; }
-    ColumnMapping #example { height: 3; margin-top: 1; color: $foreground 60%; }
-    ColumnMapping #mistake { height: 1; color: $text-error; }
-    ColumnMapping .buttons { height: 1; margin-top: 1; }
-    ColumnMapping Button { margin-right: 2; }
+    MappingScreen .line { height: 1; }
+    MappingScreen .line > Label { width: 12; color: $text-muted; }
+    MappingScreen .line > Select { width: 26; }
+    MappingScreen .line > Input { width: 1fr; }
+    MappingScreen #roles { layout: grid; grid-size: 2; grid-rows: 1; height: auto; }
+    MappingScreen #fills { layout: grid; grid-size: 2; grid-rows: 1; grid-gutter: 0 2; height: auto; }
+    MappingScreen .line:focus-within > Label { color: $text-primary; text-style: bold; }
+    MappingScreen #hint { height: 1; color: $foreground 60%; text-wrap: nowrap; text-overflow: ellipsis; }
+    MappingScreen #problem { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    MappingScreen #become { height: 1fr; min-height: 3; scrollbar-size-vertical: 1;
+                            border-top: solid $border-blurred; }
+    MappingScreen #become Static { height: auto; }
+    MappingScreen .buttons { height: 1; }
+    MappingScreen Button { margin-right: 2; }
     """
 
     def __init__(
-        self, names: Sequence[str], columns: Mapping[str, str], sample: Sequence[Mapping[str, Any]]
+        self,
+        name: str,
+        columns: Mapping[str, str | None],
+        head: Sequence[dict[str, Any]],
+        found: str | None,
+        chosen: Mapping[str, Any],
     ) -> None:
+        """`columns`: name -> role as recognised; `found`: the format; `chosen`: a SourceSpec's keys."""
         super().__init__()
-        self._names = list(names)
-        self._columns = {role: name for role, name in columns.items() if name in self._names}
-        self._sample = list(sample)
+        self._source, self._head, self._chosen = name, list(head), dict(chosen)
+        self._names = list(columns)
+        roles = chosen.get("columns") or {role: column for column, role in columns.items() if role}
+        self._roles = {role: column for role, column in roles.items() if column in self._names}
+        self._format = family(chosen.get("format")) or family(found) or "completion"
+        self._fills = list(dict.fromkeys([*placeholders(head), *(chosen.get("fill") or {})]))
+
+    # -- the form
 
     def compose(self) -> ComposeResult:
-        with Vertical() as box:
-            box.border_title = "what each column is"
-            for role, meaning in ROLES.items():
-                with Horizontal(classes="role"):
-                    yield Label(role)
-                    yield Select(
-                        [(name, name) for name in self._names],
-                        value=self._columns.get(role, Select.NULL),
-                        prompt="–",
-                        compact=True,
-                        id=f"role-{role}",
-                    )
-                    yield Static(meaning, classes="meaning")
-            yield Static(id="example")
-            yield Static(id="mistake")
+        with Vertical(id="box") as box:
+            box.border_title = f"what each column of {self._source} is"
+            with Horizontal(classes="line"):
+                yield Label("becomes")
+                yield Select(
+                    [(name, key) for key, (name, *_) in FORMATS.items()],
+                    value=self._format,
+                    allow_blank=False,
+                    compact=True,
+                    id="format",
+                )
+            yield Container(*self._role_lines(), id="roles")
+            with Horizontal(classes="line"):
+                yield Label("instruction")
+                yield Input(
+                    self._chosen.get("instruction") or "",
+                    placeholder="none · Summarise the following conversation.",
+                    compact=True,
+                    id="instruction",
+                )
+            with Container(id="fills"):
+                for place, name in enumerate(self._fills):
+                    with Horizontal(classes="line"):
+                        yield Label("{{" + name + "}}", markup=False)
+                        yield Input(
+                            (self._chosen.get("fill") or {}).get(name, ""),
+                            placeholder="left as it is",
+                            compact=True,
+                            id=f"fill-{place}",
+                        )
+            yield Static(id="hint", markup=False)
+            with VerticalScroll(id="become", can_focus=False):
+                yield Static()
+            yield Static(id="problem")
             with Horizontal(classes="buttons"):
                 yield Button("Use these", variant="primary", id="use", compact=True)
                 yield Button("As recognised", id="recognised", compact=True)
                 yield Button("Leave it", id="leave", compact=True)
+        yield Footer(compact=True)
+
+    def _role_lines(self) -> Iterator[Widget]:
+        """Every role once; those that the format does not have are not displayed."""
+        for role in ROLES:
+            select: Select[str] = Select(
+                [(name, name) for name in self._names],
+                value=self._roles.get(role, Select.NULL),
+                prompt="–",
+                compact=True,
+                id=f"role-{role}",
+            )
+            yield Horizontal(Label(role), select, classes="line", id=f"line-{role}")
 
     def on_mount(self) -> None:
-        self._tell()
+        self._offer_roles()
+        self._show()
 
-    def chosen(self) -> dict[str, str]:
-        """role -> column, as the dialog stands."""
-        found = {}
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._show)
+
+    def _offer_roles(self) -> None:
         for role in ROLES:
+            self.query_one(f"#line-{role}").display = role in FORMATS[self._target][1]
+
+    @property
+    def _target(self) -> str:
+        return str(self.query_one("#format", Select).value)
+
+    def chosen(self) -> dict[str, Any]:
+        """The keys of a source's spec, as the form stands; what is empty is left out."""
+        columns = {}
+        for role in FORMATS[self._target][1]:
             value = self.query_one(f"#role-{role}", Select).value
             if isinstance(value, str):
-                found[role] = value
-        return found
+                columns[role] = value
+        fill = {name: self.query_one(f"#fill-{place}", Input).value for place, name in enumerate(self._fills)}
+        found = {
+            "format": self._target,
+            "columns": columns,
+            "instruction": self.query_one("#instruction", Input).value.strip(),
+            "fill": {name: words for name, words in fill.items() if words},
+        }
+        return {key: value for key, value in found.items() if value}
+
+    # -- what comes of it
 
     @on(Select.Changed)
-    def _tell(self) -> None:
-        columns = self.chosen()
-        self.query_one("#mistake", Static).update(mistake(columns))
-        self.query_one("#use", Button).disabled = bool(mistake(columns))
-        row = self._sample[0] if self._sample else {}
-        shown = [
-            Content.assemble((f"{role}: ", "bold"), " ".join(str(row.get(name, "")).split())).truncate(
-                66, ellipsis=True
-            )
-            for role, name in columns.items()
-        ]
-        self.query_one("#example", Static).update(Content("\n").join(shown[:3]))
+    @on(Input.Changed)
+    def _changed(self) -> None:
+        self._offer_roles()
+        self._show()
+
+    def _show(self) -> None:
+        if not self.is_mounted:
+            return
+        chosen = self.chosen()
+        wrong = mistake(self._target, chosen.get("columns", {}), chosen.get("instruction", ""))
+        rows: list[dict[str, Any]] = []
+        if not wrong:
+            rows, wrong = self._become(chosen)
+        self.query_one("#use", Button).disabled = bool(wrong) and not rows
+        text, style = (f"✗ {wrong}", "$text-error") if wrong else ("✓ ready", "$text-success")
+        self.query_one("#problem", Static).update(Content.styled(text, style))
+        become = self.query_one("#become")
+        room = become.scrollable_content_region
+        most = max(1, (room.height - SHOWN) // (2 * SHOWN))
+        lines = turn_lines(rows, max(room.width, 20), most)
+        become.query_one(Static).update(Content("\n").join(lines))
+
+    def _become(self, chosen: Mapping[str, Any]) -> tuple[list[dict[str, Any]], str]:
+        """The first rows as they would become, and what is wrong in one line."""
+        from core.data.mapping import preview
+        from core.spec import SourceSpec
+
+        try:
+            rows = preview(self._head[:SHOWN], SourceSpec(source=self._source, **chosen))
+        except UserError as error:
+            return [], error.line()
+        return rows, next((f"row {row['row']}: {row['problem']}" for row in rows if row.get("problem")), "")
+
+    def on_descendant_focus(self) -> None:
+        field = str(getattr(self.focused, "id", "") or "")
+        kind, _, role = field.partition("-")
+        self.query_one("#hint", Static).update(ROLES.get(role, "") if kind == "role" else HINTS.get(kind, ""))
+
+    @property
+    def term(self) -> str:
+        return "columns"
+
+    # -- keys
+
+    def action_scroll(self, rows: int) -> None:
+        self.query_one("#become").scroll_relative(y=rows, animate=False)
 
     @on(Button.Pressed, "#use")
     def action_use(self) -> None:
-        columns = self.chosen()
-        if not mistake(columns):
-            self.dismiss(columns)
+        if not self.query_one("#use", Button).disabled:
+            self.dismiss(self.chosen())
 
     @on(Button.Pressed, "#recognised")
-    def _recognised(self) -> None:
+    def action_recognised(self) -> None:
         self.dismiss({})
 
     @on(Button.Pressed, "#leave")

@@ -8,7 +8,6 @@ from typing import Any
 from textual.content import Content
 
 from core.numbers import count, percent
-from tui.widgets.histogram import histogram
 
 FORMATS = {
     "alpaca": "Alpaca",
@@ -16,7 +15,19 @@ FORMATS = {
     "messages": "messages",
     "completion": "prompt and completion",
     "text": "plain text",
+    "preference": "preference",
+    "kto": "KTO",
 }
+LOOKS = {
+    "alpaca": "an instruction, an input and an output",
+    "sharegpt": "turns with from and value",
+    "messages": "turns with role and content",
+    "completion": "a prompt and its answer",
+    "text": "text without turns",
+    "preference": "a chosen and a rejected answer",
+    "kto": "answers labelled good or bad",
+}
+"""What a row of each format looks like."""
 MARKS = {
     "stop": ("✗", "$text-error"),
     "warn": ("!", "$text-warning"),
@@ -26,24 +37,49 @@ MARKS = {
 
 
 def sure(confidence: float) -> str:
-    """How certain the recognition is, in a word."""
-    return "certain" if confidence >= 0.95 else "likely" if confidence >= 0.7 else "a guess"
+    """How certain the recognition is."""
+    return "certain" if confidence >= 0.995 else f"{percent(confidence)} sure"
 
 
-def summary(report: Mapping[str, Any]) -> Content:
-    """One line: the format and how sure, rows and how they are shared out, tokens."""
-    kind, confidence = report.get("format"), float(report.get("confidence") or 0)
-    known = FORMATS.get(str(kind), str(kind)) if kind and kind != "unknown" else "not recognised"
-    pieces: list[tuple[str, str] | str] = [(known, "bold")]
-    if kind and kind != "unknown":
-        pieces.append((f" ({sure(confidence)}, {percent(confidence)})", "$foreground 60%"))
+def format_line(report: Mapping[str, Any]) -> Content:
+    """What the rows are, how sure that is, and by what it was told: `ShareGPT · 98 % sure · turns …`."""
+    sources = report.get("sources") or ()
+    if len(sources) > 1:
+        kinds = {FORMATS.get(str(one.get("format")), str(one.get("format"))) for one in sources}
+        return Content.assemble((f"{len(sources)} sources", "bold"), f" · {', '.join(sorted(kinds))}")
+    kind = str(report.get("format") or "unknown")
+    if kind == "unknown":
+        return Content.assemble(("not recognised", "bold $text-warning"), " · m says what each column is")
+    why = str(report.get("why") or LOOKS.get(kind, ""))
+    if report.get("mapped"):
+        return Content.assemble((FORMATS.get(kind, kind), "bold"), " · as mapped by hand")
+    confidence = float(report.get("confidence") or 0)
+    colour = "$foreground 60%" if confidence >= 0.7 else "$text-warning"
+    return Content.assemble(
+        (FORMATS.get(kind, kind), "bold"), (f" · {sure(confidence)}", colour), (f" · {why}" if why else "")
+    )
+
+
+def rows_line(report: Mapping[str, Any]) -> Content:
+    """How many rows, how they are shared out, and how much of them is learned."""
     held = report.get("eval_rows") or 0
-    pieces.append(f" · {count(report.get('rows'))} rows: {count(report.get('train_rows'))} to learn from, ")
-    pieces.append(f"{count(held)} held out" if held else ("none held out", "$text-warning"))
+    pieces: list[tuple[str, str] | str] = []
+    if not report.get("complete", True):
+        whole = report.get("rows") or report.get("rows_estimate")
+        about = "" if report.get("rows") else "about "
+        pieces.append((f"the first {count(report.get('looked_at') or HEAD)} rows", "bold"))
+        pieces.append(f" of {about}{count(whole)}" if whole else "")
+    else:
+        pieces.append(f"{count(report.get('rows'))} rows: {count(report.get('train_rows'))} to learn from, ")
+        pieces.append(f"{count(held)} held out" if held else ("none held out", "$text-warning"))
     if report.get("tokens"):
         share = (report.get("learned_tokens") or 0) / report["tokens"]
         pieces.append(f" · {count(report['tokens'])} tokens, {percent(share)} learned")
     return Content.assemble(*pieces)
+
+
+HEAD = 1_000
+"""Rows of which a preview tells."""
 
 
 def columns_line(columns: Mapping[str, str | None]) -> Content:
@@ -60,21 +96,28 @@ def columns_line(columns: Mapping[str, str | None]) -> Content:
 
 
 def finding_lines(findings: Sequence[Mapping[str, Any]], width: int) -> Content:
-    """Every finding, worst first, wrapped by the widget: mark, message, what to do."""
+    """Every finding, worst first, wrapped: mark, message, what to do."""
     if not findings:
         return Content.styled("✓ nothing wrong was found", "$text-success")
+    return Content("\n").join(finding_line(one, width) for one in in_order(findings))
+
+
+def in_order(findings: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Worst first."""
     order = list(MARKS)
-    lines = []
-    for finding in sorted(findings, key=lambda one: order.index(str(one.get("severity", "info")))):
-        mark, colour = MARKS[str(finding.get("severity", "info"))]
-        todo = str(finding.get("todo") or "")
-        line = Content.assemble(
-            (f"{mark} ", f"bold {colour}"),
-            (str(finding.get("message", "")), colour if finding.get("severity") == "stop" else ""),
-            (f" – {todo}" if todo else "", "$foreground 60%"),
-        )
-        lines += line.fold(width) if width <= 4 else _hanging(line, width)
-    return Content("\n").join(lines)
+    return sorted(findings, key=lambda one: order.index(str(one.get("severity", "info"))))
+
+
+def finding_line(finding: Mapping[str, Any], width: int) -> Content:
+    """One finding wrapped to `width`, its mark standing free at the left."""
+    mark, colour = MARKS[str(finding.get("severity", "info"))]
+    todo = str(finding.get("todo") or "")
+    line = Content.assemble(
+        (f"{mark} ", f"bold {colour}"),
+        (str(finding.get("message", "")), colour if finding.get("severity") == "stop" else ""),
+        (f" – {todo}" if todo else "", "$foreground 60%"),
+    )
+    return Content("\n").join(line.fold(width) if width <= 4 else _hanging(line, width))
 
 
 def _hanging(line: Content, width: int) -> list[Content]:
@@ -89,20 +132,6 @@ def _hanging(line: Content, width: int) -> list[Content]:
 def worst(findings: Sequence[Mapping[str, Any]], severity: str = "stop") -> str:
     """The first message of that severity, or ""."""
     return next((str(one["message"]) for one in findings if one.get("severity") == severity), "")
-
-
-def length_lines(report: Mapping[str, Any], width: int, height: int, limit: int | None) -> Content:
-    """The histogram of token lengths with one line of figures under it."""
-    lengths = report.get("lengths")
-    if not lengths:
-        return Content.styled("token lengths need a model's tokenizer", "$foreground 60%")
-    shape = lengths["histogram"]
-    lines = histogram(shape["edges"], shape["counts"], width, max(height - 1, 2), limit)
-    figures = (
-        f"half ≤ {count(lengths['p50'])} · 95 % ≤ {count(lengths['p95'])} · longest {count(lengths['max'])}"
-    )
-    lines.append(Content.styled(figures, "$foreground 60%").truncate(width, ellipsis=True))
-    return Content("\n").join(lines)
 
 
 def cell(value: Any, width: int = 48) -> str:

@@ -1,17 +1,9 @@
-"""One example as the model sees it: every token, what is learned of it, and where it ends.
-
-A learned token is underlined on a coloured ground and its line has a bar in the margin, so that it can
-be told from a masked one without colour. Special tokens are bold.
-"""
+"""The frame that scrolls over one row as the model sees it, or says why it sees nothing."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -19,108 +11,11 @@ from textual.content import Content
 from textual.events import Resize
 from textual.widgets import Static
 
-SPECIAL = re.compile(r"^\s*(<[^<>\s]+>|\[/?[A-Z_]+\])\s*$")
-HEAD, TAIL = 3000, 1000
-"""Tokens drawn of an example that is longer than both together."""
+from core.numbers import count
+from tui.widgets.token_lines import Token, token_lines, tokens_of
 
-END_NOTE = " ◀ learned: the answer ends here"
-
-
-@dataclass(frozen=True)
-class Token:
-    text: str
-    learned: bool
-
-
-def tokens_of(example: dict[str, Any] | None) -> tuple[Token, ...]:
-    """The tokens of a data report's `example`; none when there is no example."""
-    found = (example or {}).get("tokens") or ()
-    return tuple(Token(str(one["text"]), bool(one["learned"])) for one in found)
-
-
-def visible(text: str) -> str:
-    """A token's text with what cannot be seen made visible; a line break stays, after its mark."""
-    shown = []
-    for char in text:
-        if char == "\n":
-            shown.append("↵\n")
-        elif char == "\t":
-            shown.append("→")
-        elif char < " ":
-            shown.append(chr(0x2400 + ord(char)))
-        elif char == "\x7f":
-            shown.append("\u2421")
-        else:
-            shown.append(char)
-    return "".join(shown)
-
-
-def is_special(text: str, end: str = "") -> bool:
-    return bool(SPECIAL.match(text)) or (bool(end) and text.strip() == end.strip())
-
-
-def token_lines(tokens: Sequence[Token], width: int, end: str = "") -> list[Content]:
-    """The tokens wrapped to lines of at most `width` cells. `end`: the text of the end-of-turn token."""
-    lines: list[list[tuple[str, str]]] = [[]]
-    learned_on: list[bool] = [False]
-    room = max(width - 2, 4)
-    used = 0
-
-    def put(piece: str, style: str, learned: bool) -> None:
-        nonlocal used
-        size = cell_len(piece)
-        if used + size > room and used:
-            lines.append([])
-            learned_on.append(False)
-            used = 0
-        lines[-1].append((piece, style))
-        learned_on[-1] = learned_on[-1] or learned
-        used += size
-
-    hidden = max(len(tokens) - HEAD - TAIL, 0)
-    for index, token in enumerate(tokens):
-        if hidden and HEAD <= index < len(tokens) - TAIL:
-            if index == HEAD:
-                put(f" … {hidden:,} tokens more … ", "$foreground 60% italic", False)
-            continue
-        style = _style(token, index, end)
-        for part_index, part in enumerate(visible(token.text).split("\n")):
-            if part_index:
-                lines.append([])
-                learned_on.append(False)
-                used = 0
-            for piece in _pieces(part, room):
-                put(piece, style, token.learned)
-        if token.learned and end and token.text.strip() == end.strip():
-            put(END_NOTE, "$text-success bold", False)
-    return [
-        Content.assemble(("▌ " if learned else "  ", "$success"), *pieces)
-        for pieces, learned in zip(lines, learned_on, strict=True)
-    ]
-
-
-def _style(token: Token, index: int, end: str) -> str:
-    # neighbours differ a little, so that one sees where a token begins
-    bold = "bold " if is_special(token.text, end) else ""
-    if token.learned:
-        return f"{bold}underline $text-success on $success {'30%' if index % 2 else '18%'}"
-    if bold:
-        return "bold $text-warning"
-    return "$foreground 65%" if index % 2 else "$foreground 85%"
-
-
-def _pieces(text: str, room: int) -> list[str]:
-    """A token too long for a line in pieces that fit; wide characters count as two cells."""
-    if cell_len(text) <= room:
-        return [text] if text else []
-    pieces, piece, size = [], "", 0
-    for char in text:
-        wide = cell_len(char)
-        if size + wide > room:
-            pieces.append(piece)
-            piece, size = "", 0
-        piece, size = piece + char, size + wide
-    return [*pieces, piece]
+NEIGHBOURS = 6
+"""Rows of the same pack that are named; the rest is counted."""
 
 
 class TokenView(VerticalScroll, can_focus=True):
@@ -139,18 +34,27 @@ class TokenView(VerticalScroll, can_focus=True):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._tokens: tuple[Token, ...] = ()
+        self._example: dict[str, Any] = {}
         self._end = ""
+        self._length: int | None = None
+        self._ids = False
         self._wide = 0
 
     def compose(self) -> ComposeResult:
         yield Static()
 
-    def show(self, tokens: Sequence[Token], end: str = "") -> None:
-        """Takes another example and stands at its top."""
-        self._tokens, self._end, self._wide = tuple(tokens), end, 0
+    def show(self, example: dict[str, Any] | None, end: str = "", length: int | None = None) -> None:
+        """Takes another row and stands at its top."""
+        self._tokens, self._example, self._end = tokens_of(example), example or {}, end
+        self._length, self._wide = length, 0
         self.query_one(Static).update("")
         self._draw()
         self.scroll_home(animate=False)
+
+    def show_ids(self, ids: bool) -> None:
+        """Each token apart with its number, or all of them as text."""
+        self._ids, self._wide = ids, 0
+        self._draw()
 
     def say(self, text: Content) -> None:
         """Shows words in place of an example."""
@@ -163,6 +67,49 @@ class TokenView(VerticalScroll, can_focus=True):
 
     def _draw(self) -> None:
         width = self.scrollable_content_region.width
-        if width and width != self._wide and self._tokens:
-            self._wide = width
-            self.query_one(Static).update(Content("\n").join(token_lines(self._tokens, width, self._end)))
+        if not width or width == self._wide or not self._tokens:
+            return
+        self._wide = width
+        lines = token_lines(
+            self._tokens,
+            width,
+            self._end,
+            ids=self._ids,
+            pieces=self._example.get("pieces") or (),
+            length=self._length,
+        )
+        self.query_one(Static).update(Content("\n").join(lines))
+
+
+def numbers_line(example: dict[str, Any]) -> str:
+    """How much of a row there is, what is learned of it, and what is not: for the frame's edge."""
+    tokens = example.get("tokens") or ()
+    kept = [one for one in tokens if not one.get("cut")]
+    learned = sum(bool(one["learned"]) for one in kept)
+    pieces = [f"{len(kept):,} tokens, {learned:,} learned"]
+    if example.get("cut"):
+        why = {"dropped": "left out by the length", "nothing": "left out: nothing to learn is left"}
+        pieces.append(f"{example['cut']:,} {why.get(str(example.get('fate')), 'cut off by the length')}")
+    if len(example.get("pieces") or ()) > 1:
+        pieces.append(f"in {len(example['pieces'])} pieces")
+    if example.get("hidden"):
+        pieces.append(f"{example['hidden']:,} more not drawn")
+    if example.get("weight") not in (None, 1, 1.0):
+        pieces.append(f"weight {example['weight']:g}")
+    if example.get("label") is not None:
+        pieces.append("labelled good" if example["label"] else "labelled bad")
+    return ", ".join(pieces)
+
+
+def neighbours(example: dict[str, Any]) -> str:
+    """`shares its pack with rows 17, 204 and 391`, or "" where nothing is packed."""
+    pack = example.get("pack")
+    if not pack:
+        return ""
+    others = [row for row in pack["rows"] if row != example.get("row")]
+    if not others:
+        return "alone in its pack"
+    named = ", ".join(f"{row:,}" for row in others[:NEIGHBOURS])
+    more = f" and {len(others) - NEIGHBOURS:,} more" if len(others) > NEIGHBOURS else ""
+    place = f", from token {count(pack['start'])} on" if pack.get("start") else ", first of them"
+    return f"shares its pack with row{'s' if len(others) > 1 else ''} {named}{more}{place}"

@@ -1,0 +1,87 @@
+"""What was found in the data: its first rows, how long the rows are, and the findings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.widgets import DataTable, Static
+
+from tui.remedies import taken
+from tui.widgets.finding_list import FindingList
+from tui.widgets.length_panel import OF_LENGTH, length_picture, length_sentence
+from tui.widgets.report_view import cell, columns_line
+
+if TYPE_CHECKING:
+    from tui.journey import Journey
+
+
+class DataFound(Vertical):
+    """Keeps what it showed while the data is read again, so that nothing jumps."""
+
+    DEFAULT_CSS = """
+    DataFound { height: 1fr; min-height: 12; }
+    DataFound #columns { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    DataFound #rows { height: 1fr; min-height: 4; background: $background; scrollbar-size-vertical: 1; }
+    DataFound #below { height: 5; }
+    DataFound #lengths { width: 1fr; height: 100%; }
+    DataFound #findings { width: 1fr; height: 100%; margin-left: 2; }
+    DataFound #sentence { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._sample: Any = None
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="columns")
+        rows: DataTable[str] = DataTable(id="rows", cursor_type="row", zebra_stripes=True)
+        rows.term = "columns"  # type: ignore[attr-defined]
+        yield rows
+        with Horizontal(id="below"):
+            yield Static(id="lengths")
+            yield FindingList(id="findings")
+        yield Static(id="sentence")
+
+    def show(self, report: Mapping[str, Any], journey: Journey, keeping: str = "") -> None:
+        """A report, read with whatever length; what the length does is told for the one that is chosen."""
+        self.query_one("#columns", Static).update(columns_line(report.get("columns") or {}))
+        self._fill(report)
+        self.show_length(report, journey, keeping)
+        self.query_one(FindingList).show(shown_findings(report, journey), taken(journey))
+
+    def show_length(self, report: Mapping[str, Any], journey: Journey, keeping: str = "") -> None:
+        length, long = journey.get("length"), journey.get("data.long") or "cut"
+        place = self.query_one("#lengths", Static)
+        picture = length_picture(
+            report.get("lengths"), max(place.size.width - 1, 8), place.size.height, length
+        )
+        place.update(picture)
+        self.query_one("#sentence", Static).update(
+            length_sentence(report.get("lengths"), length, long, keeping)
+        )
+
+    def _fill(self, report: Mapping[str, Any]) -> None:
+        sample = report.get("sample") or []
+        if self._sample == sample:
+            return
+        self._sample = sample
+        table = self.query_one("#rows", DataTable)
+        table.clear(columns=True)
+        names = list(report.get("columns") or {})
+        wide = 90 if len(names) < 2 else 60 if len(names) == 2 else 40
+        for name in names:
+            table.add_column(name, key=name)
+        for row in sample:
+            table.add_row(*[cell(row.get(name, ""), wide) for name in names])
+
+
+def shown_findings(report: Mapping[str, Any], journey: Journey) -> list[Mapping[str, Any]]:
+    """The report's findings without those about a length that is no longer the chosen one."""
+    found = list(report.get("findings") or ())
+    asked = journey.asked if report is journey.report else None
+    if asked is None or asked.get("length") == journey.get("length"):
+        return found
+    return [one for one in found if one.get("code") not in OF_LENGTH]
