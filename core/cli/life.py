@@ -232,6 +232,7 @@ def _row(run: RunFolder, state: str, history: Any) -> dict[str, Any]:
 def _summary(prepared: Prepared) -> str:
     """What is about to start, in a few lines."""
     from core.numbers import count, duration, rate
+    from core.plan.objective import ABOUT, NAMES
 
     spec, shape, report = prepared.spec, prepared.shape, prepared.report
     chosen = next((one for one in prepared.plan.methods if one.method == spec.method), None)
@@ -247,6 +248,9 @@ def _summary(prepared: Prepared) -> str:
             + (f", about {duration(chosen.seconds)}" if chosen and chosen.seconds else ""),
         ),
     ]
+    objective = prepared.plan.objective
+    if objective != "sft":
+        facts.insert(2, ("learns", f"{NAMES[objective]}, beta {spec.beta:g}: {ABOUT[objective]}"))
     found = [one for one in prepared.findings() if one["severity"] != "info"]
     text = show.pairs(facts)
     return f"{text}\n{show.findings(found)}" if found else text

@@ -46,6 +46,7 @@ def plan(
 
 def _plan(made: Plan) -> str:
     from core.numbers import count, duration, gib, money
+    from core.plan.objective import ABOUT, NAMES
 
     def row(one: MethodPlan) -> list[str]:
         return [
@@ -66,5 +67,7 @@ def _plan(made: Plan) -> str:
     where = f"{card['name']}, {free}{gib(card['memory_total'])}" if card else "?"
     methods = show.table([row(one) for one in made.methods], head, right=(2, 3, 4, 5, 6, 7))
     text = f"{show.paint('for', 'dim')} {where}\n\n{methods}\n\n{made.reason}"
+    if made.objective != "sft":
+        text += f"\n{NAMES[made.objective]} {ABOUT[made.objective]}."
     found = [asdict(one) for one in made.findings]
     return f"{text}\n\n{show.findings(found)}" if found else text

@@ -117,7 +117,10 @@ def at_the_end(history: History) -> tuple[str, str, Mood]:
             "Both rewards fell: it moved away from both answers. Try a lower learning rate or a higher beta."
         )
         return line, more, "warn"
-    return line, _more(history, now), "good" if now.margin > now.margin_first else "warn"
+    if now.margin <= now.margin_first:
+        more = "It has not learned to tell the answers apart: more pairs or a higher learning rate may help."
+        return line, more, "warn"
+    return line, _more(history, now), "good"
 
 
 def _prefers(now: Standing) -> str:

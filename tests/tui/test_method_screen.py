@@ -174,3 +174,27 @@ def test_the_plan_is_quick_enough_for_every_key(app):
         advise(spec, machine, shape, data)
         times.append(time.perf_counter() - start)
     assert min(times) < 0.05
+
+
+async def test_preferences_bring_the_choice_of_what_is_learned(at_method):
+    at_method.journey.report = {**report(), "objective": "dpo"}
+    async with at_method.run_test(size=(80, 24)) as pilot:
+        await opened(at_method, pilot)
+        objective, beta = field(at_method, "objective"), field(at_method, "beta")
+        assert objective.display and beta.display and objective.dial.placeholder == "dpo (auto)"
+        rate = at_method.journey.plan.of("lora").learning_rate
+        objective.dial.focus()
+        await pilot.press("up")
+        await until(pilot, lambda: at_method.journey.get("objective") == "orpo")
+        assert "compares with no earlier model" in shown(at_method, "#hint")
+        assert at_method.journey.plan.of("lora").learning_rate > rate
+        objective.dial.value = "kto"
+        await until(pilot, lambda: at_method.journey.get("objective") == "kto")
+        assert "cannot learn from these data" in at_method.screen.problem()
+        assert at_method.screen.query_one("#hint").region.bottom <= 24
+
+
+async def test_answers_have_nothing_to_choose_there(at_method):
+    async with at_method.run_test(size=(80, 24)) as pilot:
+        await opened(at_method, pilot)
+        assert not field(at_method, "objective").display and not field(at_method, "beta").display

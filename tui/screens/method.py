@@ -185,9 +185,9 @@ class MethodScreen(StepScreen):
             self.journey.set(EXCLUDES[key], None)
             self._field(EXCLUDES[key]).load("")
         refused = find_out.choose(self.journey, key, value)
-        self._hint(refused or self._costs(key), "$text-error" if refused else "")
         if not refused:
             self._again()
+        self._hint(refused or self._costs(key), "$text-error" if refused else "")
 
     def on_descendant_focus(self) -> None:
         """What the focused dial costs, in the line below them."""
