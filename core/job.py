@@ -7,11 +7,12 @@ import asyncio
 import contextlib
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +21,7 @@ from core.errors import UserError
 Progress = Callable[[str, int, int | None], None]
 """Called with what is happening, how much is done, and of how much (None: unknown)."""
 
+SECONDS_BETWEEN_LOOKS = 2.0  # of a child that stays, at whether the parent is still there
 LARGEST_LINE = 64 * 2**20  # a report holds at most some hundred rows; this bounds a broken child
 
 
@@ -75,6 +77,19 @@ def serve(answer: Callable[[dict[str, Any], Progress], dict[str, Any]]) -> None:
     except BaseException:
         traceback.print_exc()
         sys.exit(1)
+
+
+def requests() -> Iterator[dict[str, Any]]:
+    """For a child that stays: the lines of stdin until it closes or the parent is gone."""
+    parent, tail = os.getppid(), b""
+    while os.getppid() == parent:
+        if not select.select([0], [], [], SECONDS_BETWEEN_LOOKS)[0]:
+            continue
+        read = os.read(0, 1 << 16)
+        if not read:
+            return
+        *lines, tail = (tail + read).split(b"\n")
+        yield from (json.loads(line) for line in lines)
 
 
 # ---- the parent ----

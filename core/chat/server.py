@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import sys
 import threading
 import traceback
@@ -16,12 +15,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from core.errors import UserError
-from core.job import take_stdout
+from core.job import requests, take_stdout
 from core.machine.host import cpu_cores, memory
 from core.numbers import gib
 
 NO_ROOM = ("out of memory", "can't allocate memory")  # as torch and bitsandbytes say it, on a GPU and a CPU
-SECONDS_BETWEEN_LOOKS = 2.0  # at whether the parent is still there
 
 
 class _Work(threading.Thread):
@@ -179,19 +177,6 @@ def _free() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def requests() -> Any:
-    """The lines of stdin until it closes or the parent is gone."""
-    parent, tail = os.getppid(), b""
-    while os.getppid() == parent:
-        if not select.select([0], [], [], SECONDS_BETWEEN_LOOKS)[0]:
-            continue
-        read = os.read(0, 1 << 16)
-        if not read:
-            return
-        *lines, tail = (tail + read).split(b"\n")
-        yield from (json.loads(line) for line in lines)
 
 
 def main() -> None:

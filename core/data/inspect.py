@@ -167,6 +167,13 @@ class Survey:
         way, held = self.choice.held_out(self.share)
         return held, self.choice.counts[way]
 
+    def _told_held_out(self) -> dict[str, Any] | None:
+        """By what rows are held out, and which bins of them: so that the packs of any row can be told."""
+        if not self.complete:
+            return None
+        way, held = self.choice.held_out(self.share)
+        return {"way": way, "bins": sorted(held)}
+
     @property
     def share(self) -> float:
         return self.spec.data.eval if isinstance(self.spec.data.eval, float) else 0.0
@@ -194,6 +201,7 @@ class Survey:
             "fingerprint": self.digest.hexdigest() if self.complete else None,
             "sources": [about(one) for one in self.sources],
             "objective": self.sources[0].objective,
+            "held_out": self._told_held_out(),
             "length": self.spec.length,
             "long": self.spec.data.long,
             "has_eval_split": self.sources[0].source.eval,
