@@ -6,7 +6,10 @@ from typing import Any
 
 from core.chat.talk import Message
 from core.data import conversation
+from core.data.borders import apart_at, tokenise
 from core.data.rendering import DoesNotRender, render
+from core.data.skeleton import LeavesOut, NoSpan
+from core.data.spans import find_spans
 from core.data.templates import Template, fold_system, generation_eos_ids
 from core.errors import UserError
 
@@ -33,7 +36,21 @@ def prompt_ids(tokenizer: Any, template: Template | None, messages: list[Message
             problem.why,
             "begin a new one, with a question first and then answers and questions in turn",
         ) from None
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    cuts = _answers_begin(tokenizer, template, turns, text)
+    return apart_at(text, cuts, tokenise([text], tokenizer)[0], tokenizer)[0]
+
+
+def _answers_begin(
+    tokenizer: Any, template: Template, turns: tuple[conversation.Message, ...], text: str
+) -> list[int]:
+    """Where earlier answers begin: no token reached across when they were written, or trained on."""
+    if not any(turn.role == "assistant" for turn in turns):
+        return []
+    try:
+        found = find_spans(turns, template.source, tokenizer)
+    except (DoesNotRender, NoSpan, LeavesOut):
+        return []
+    return [span.start for span in found.spans if text.startswith(found.text[: span.end])]
 
 
 def _opening(tokenizer: Any, template: Template, turns: tuple[conversation.Message, ...]) -> str:
@@ -44,7 +61,7 @@ def _opening(tokenizer: Any, template: Template, turns: tuple[conversation.Messa
     # a template that ignores the flag: what it writes before an answer is found by giving it one
     answered = render((*turns, conversation.Message("assistant", MARK)), template.source, tokenizer)
     header, found, _ = answered.removeprefix(text).partition(MARK)
-    return text + header.rstrip(" ") if found and answered.startswith(text) else text
+    return text + header.rstrip(" ") if found and header.strip() and answered.startswith(text) else text
 
 
 def ends_of(model: Any, tokenizer: Any, template: Template | None) -> frozenset[int]:

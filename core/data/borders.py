@@ -66,12 +66,21 @@ def _reaches_across(text: str, cut: int, tokens: Tokens, tokenizer: Any) -> bool
         return False
     if offsets[token][0] < cut:
         return True
-    if text[cut - 1] != " ":
+    if not text[cut - 1].isspace():
         return False
-    # some tokenizers leave the blank at a token's front out of its offsets; others leave the last of
-    # several blanks to what follows, and would not if nothing followed
-    blank = offsets[token][0] == cut and tokenizer.convert_ids_to_tokens(ids[token])[:1] in ("Ġ", "▁")
-    return blank or text[cut - 2 : cut - 1].isspace()
+    # some tokenizers leave the blank at a token's front out of its offsets
+    blank = text[cut - 1] == " " and tokenizer.convert_ids_to_tokens(ids[token])[:1] in ("Ġ", "▁")
+    before = text[max(0, cut - 40) : cut]
+    return blank or _blanks_differ(before[len(before.rstrip()) :], text[cut], tokenizer)
+
+
+@lru_cache(maxsize=4096)
+def _blanks_differ(blanks: str, following: str, tokenizer: Any) -> bool:
+    """Whether several blanks become other tokens when this character follows than when nothing does."""
+    if len(blanks) < 2:
+        return False
+    alone, followed = (ids for ids, _ in tokenise(["x" + blanks, "x" + blanks + following], tokenizer))
+    return followed[: len(alone)] != alone
 
 
 @lru_cache(maxsize=16)

@@ -149,11 +149,13 @@ def choose_template(sources: list[Opened], name: str, tokenizer: Any) -> Templat
         tally.say("warn", "no_end", "this tokenizer has no end of text, so where a text ends is not learned")
     if not spoken:
         return None
-    answers = (words for source in spoken for one in _head(source) for words in one.answers())
-    thoughts = any("<think>" in words for words in answers)
+    turns = (turn for source in spoken for one in _head(source) for turn in one.messages)
+    thoughts = any(turn.thought or "<think>" in turn.content for turn in turns if turn.role == "assistant")
     template = templates.choose(name, tokenizer, thoughtless=not thoughts)
     if template.warning:
         tally.say("warn", "template", template.warning, "choose another template if answers look wrong")
+    if template.dated:
+        tally.say("warn", "dated_template", template.dated, "choose another where the day matters")
     return template
 
 

@@ -200,7 +200,8 @@ def _answer(marked: _Marked, turn: int, usual: Skeleton | None, ends: tuple[str,
     if len({field for *_, field in said}) != len(said):
         raise NoSpan(f"the template writes the thought of answer {turn + 1} {len(said) - 1} times")
     first = min(start for start, *_ in own)
-    begin, gap, fits = _begin(marked, turn, first, usual)
+    plain = not form.calls and said[0][2].kind == "words"
+    begin, gap, fits = _begin(marked, turn, first, plain, usual)
     words: list[tuple[int, int, Slot]] = []
     if form.calls:
         called = min(start for start, _, field in own if field.kind not in ("words", "thought"))
@@ -231,35 +232,55 @@ def _answer(marked: _Marked, turn: int, usual: Skeleton | None, ends: tuple[str,
     return _Answer(words[0][0], end, words, gap, fits, unthought, ending)
 
 
-def _begin(marked: _Marked, turn: int, first: int, usual: Skeleton | None) -> tuple[int, str, bool]:
+def _begin(
+    marked: _Marked, turn: int, first: int, plain: bool, usual: Skeleton | None
+) -> tuple[int, str, bool]:
     """Where the model begins to write in this turn, what stands before the words that it does not write,
-    and whether the generation prompt is how the text begins."""
-    form, text = marked.forms[turn], marked.text
-    prompt = marked.before(turn, True)
-    plain = not form.calls and not form.thought
+    and whether the generation prompt is how the text begins.
+
+    `first`: where the turn's first mark stands; `plain`: whether that is the words of a turn without calls.
+    """
+    text, prompt = marked.text, marked.before(turn, True)
     if prompt is None:
         if plain:
             return first, "", True
         raise NoSpan(f"where answer {turn + 1} begins cannot be told")
-    if text.startswith(prompt) and len(prompt) <= first:
-        between = text[len(prompt) : first]
+    fits = text.startswith(prompt) and len(prompt) <= first
+    begin = len(prompt) if fits else _begin_elsewhere(marked, turn, first, prompt)
+    if begin is None:
         if plain:
-            return (first if between.strip() else len(prompt)), between.strip(), True
-        gap = "" if form.thought or not usual else _written_gap(usual)
-        return len(prompt) + (len(gap) if gap and between.startswith(gap) else 0), "", True
-    bare = marked.before(turn, False)
-    opening = prompt.removeprefix(bare or "") if bare is not None and prompt.startswith(bare) else ""
-    found = text.rfind(opening, 0, first) if opening else -1
-    if found >= 0:
-        start = found + len(opening)
-        blank = not text[start:first].strip()
-        return (start if blank or not plain else first), "", False
+            return first, "", False
+        raise NoSpan(f"where answer {turn + 1} begins cannot be told")
+    between = text[begin:first]
     if plain:
-        return first, "", False
+        return (first if between.strip() else begin), between.strip() if fits else "", fits
+    thinks = marked.forms[turn].thought and any(field.kind == "thought" for *_, field in marked.of(turn))
+    gap = "" if thinks or not usual else _written_gap(usual)
+    return begin + (len(gap) if gap and between.startswith(gap) else 0), "", fits
+
+
+def _begin_elsewhere(marked: _Marked, turn: int, first: int, prompt: str) -> int | None:
+    """For a template that writes what stands before this turn differently in a prompt; None: not found."""
+    text, bare = marked.text, marked.before(turn, False)
+    # after the last text of the turns before comes what comes there in the prompt
+    asked = list(MARK.finditer(prompt))
+    earlier = [
+        (high, text[low:high]) for low, high, field in marked.marks if high <= first and field.turn < turn
+    ]
+    if asked and earlier and asked[-1][0] == earlier[-1][1]:
+        at, opening = earlier[-1][0], prompt[asked[-1].end() :]
+        if text.startswith(opening, at):
+            return at + len(opening)
+    if bare is None or not prompt.startswith(bare):
+        return None
+    opening = prompt[len(bare) :]
+    for one in (opening, opening.strip()):
+        found = text.rfind(one, 0, first) if one else -1
+        if found >= 0:
+            return found + len(one)
     # thoughts may be opened in the prompt, and not before a call: what both have in common is the prompt's
-    if bare is not None and text.startswith(bare):
-        return len(bare) + _common(opening, text[len(bare) : first], marked.tokenizer), "", False
-    raise NoSpan(f"where answer {turn + 1} begins cannot be told")
+    common = _common(opening, text[len(bare) : first], marked.tokenizer) if text.startswith(bare) else 0
+    return len(bare) + common if common else None
 
 
 def _common(opening: str, text: str, tokenizer: Any) -> int:

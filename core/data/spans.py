@@ -15,7 +15,7 @@ from core.data.conversation import Message
 from core.data.endings import end_tokens
 from core.data.marks import form_of, text_of
 from core.data.rendering import DoesNotRender, render
-from core.data.skeleton import NoSpan, Skeleton, of_forms, of_row
+from core.data.skeleton import LeavesOut, NoSpan, Skeleton, of_forms, of_row
 
 
 @dataclass(frozen=True)
@@ -200,6 +200,8 @@ def _by_prefix(
         added = text[len(prompt) : len(so_far)].rstrip()
         end_token = next((token for token in ends if added.endswith(token)), None)
         words = added.removesuffix(end_token or "")
+        if turn.calls and not holds_calls(words, turn):
+            raise LeavesOut(f"the template does not write all of the tool calls of message {place + 1}")
         if not _says(words, turn):
             raise NoSpan(f"the template changes the words of answer {place + 1}")
         spans.append(Span(place, len(prompt), len(prompt) + len(added), end_token))
@@ -209,7 +211,7 @@ def _by_prefix(
 def _says(written: str, turn: Message) -> bool:
     """Whether the text is what the turn says, but for blanks, and holds its thought if it has one."""
     if turn.calls:
-        return holds_calls(written, turn)
+        return True
     if turn.thought is None:
         return _bare(written) == _bare(turn.content)
     before = _bare(written).removesuffix(_bare(turn.content))

@@ -144,6 +144,8 @@ def _checked(
         warning = f"{label} opens an answer differently in chat than in a finished conversation"
     elif skeleton.gap:
         warning = f"{label} puts {skeleton.gap!r} before each answer, which is not learned"
+    elif _leaves_open(source, tokenizer):
+        warning = f"{label} ends only the last answer of a conversation"
     bos = tokenizer.bos_token
     if bos and bos != tokenizer.eos_token and skeleton.pieces[0].startswith(bos * 2):
         raise UserError(f"{label} begins a text twice", f"it writes {bos}{bos}", "remove one of them")
@@ -209,6 +211,15 @@ def _takes_system(source: str, tokenizer: Any) -> bool:
     except (DoesNotRender, NoSpan, LeavesOut):
         return False
     return any(slot.turn == 0 for slot in skeleton.slots)
+
+
+def _leaves_open(source: str, tokenizer: Any) -> bool:
+    """Whether an answer that is not the last has no end token."""
+    try:
+        skeleton = skeleton_of(("user", "assistant", "user", "assistant"), source, tokenizer)
+    except (DoesNotRender, NoSpan, LeavesOut):
+        return False
+    return any(slot.closes and slot.end_token is None for slot in skeleton.slots)
 
 
 def _takes_tools(source: str, tokenizer: Any) -> bool:
