@@ -28,7 +28,7 @@ BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, Not
 
 
 class DataFile:
-    """A file, or a member of a zip. `name` is for messages; `size` is in bytes, packed but for a zip's member."""
+    """A file, or a member of a zip. `name`: for messages; `size`: bytes, packed but for a zip's member."""
 
     def __init__(self, path: Path, member: zipfile.ZipInfo | None = None, label: str | None = None):
         self.path, self.member = path, member
