@@ -15,6 +15,7 @@ from core.data.sources import Row, Source, open_source
 from core.errors import UserError
 from core.spec import SourceSpec
 from tests.data.conftest import write_jsonl
+from tests.test_light import heavy_after
 
 ROWS = [{"prompt": f"q{n}", "completion": f'a{n}\nwith, a; tab\t and "quotes"'} for n in range(3)]
 
@@ -201,3 +202,12 @@ def test_real_ugly_files(name: str, shared: Path) -> None:
         assert name in (line := refused(path)) and expected in line
     else:
         assert len(rows_of(path)) == expected
+
+
+def test_opening_a_file_brings_nothing_heavy(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "rows.jsonl", ROWS)
+    code = (
+        "from core.data.sources import open_source; from core.spec import SourceSpec; "
+        f"assert open_source(SourceSpec(source={str(tmp_path / 'rows.jsonl')!r})).row(3)"
+    )
+    assert heavy_after(code) == []

@@ -1,6 +1,7 @@
 """Folders and zips: which of their files are meant, and which is there to be held out."""
 
 import json
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,12 @@ def test_what_is_no_folder_of_data(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "one.jsonl", ROWS)
     (tmp_path / "two.csv").write_text("a,b\n1,2\n")
     assert "holds 2 data files: one.jsonl, two.csv; which" in refused(tmp_path)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "rows.jsonl")
+    assert "is neither a file nor a folder" in refused(tmp_path / "rows.jsonl")
+    assert "holds no data file" in refused(tmp_path)
 
 
 def test_one_file_without_a_split_in_its_name(tmp_path: Path) -> None:

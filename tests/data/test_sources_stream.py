@@ -289,6 +289,7 @@ def test_a_large_text_is_read_in_pieces_that_join_to_it(
         pieces = [row["text"] for row in found.rows()]
         assert "".join(pieces) == whole and len(pieces) > 10
         assert max(map(len, pieces)) <= 1_000
+        assert [finding.code for finding in found.findings()] == ["text_pieces"]
         for number in (2, 5, len(pieces)):
             assert found.row(number) == {"text": pieces[number - 1]}
         if ends == "\n\n":
@@ -298,6 +299,7 @@ def test_a_large_text_is_read_in_pieces_that_join_to_it(
 def test_a_small_text_is_one_row(tmp_path: Path) -> None:
     (tmp_path / "note.md").write_bytes(b"\xef\xbb\xbf# one\r\n\r\ntwo\n")
     assert list(opened(tmp_path / "note.md").rows()) == [{"text": "# one\n\ntwo\n"}]
+    assert opened(tmp_path / "note.md").findings() == ()
 
 
 # ---- slices ----

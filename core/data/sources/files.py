@@ -1,5 +1,6 @@
 """Opens one data file by its kind, and a zip or a folder of them by which of its files are meant."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,22 +24,28 @@ def open_path(path: Path, split: str) -> Source:
     """A file or folder that is there. UserError: it cannot be read, is empty, or has no such split."""
     if path.is_file():
         return _beside(path, open_file(DataFile(path), split))
+    if not path.is_dir():
+        what = f"{path} is neither a file nor a folder"
+        raise UserError(what, "rows are read several times, which a pipe does not allow", "save it as a file")
     if (path / "dataset_dict.json").is_file() or (
         (path / "state.json").is_file() and (path / "dataset_info.json").is_file()
     ):
         return open_saved(path, split)
-    files = _data_files(path, path.iterdir())
-    if all(file.inner.stem.lower() == "readme" for file in files):
-        files = _data_files(path, path.rglob("*")) or files
+    try:
+        files = _data_files(path, path.iterdir())
+        if all(file.inner.stem.lower() == "readme" for file in files):
+            files = _data_files(path, path.rglob("*")) or files
+    except OSError as error:
+        raise UserError(f"{path} cannot be read", str(error), "check the folder and its rights") from None
     if len(files) > MANY:
         raise UserError(f"{path} holds {len(files):,} data files", "that is too many", "give one of them")
     return choose(files, str(path), split, open_file)
 
 
-def _data_files(folder: Path, paths: object) -> list[DataFile]:
+def _data_files(folder: Path, paths: Iterable[Path]) -> list[DataFile]:
     found = [
         DataFile(path, label=str(path.relative_to(folder)))
-        for path in sorted(paths)  # type: ignore[call-overload]
+        for path in sorted(paths)
         if not any(part.startswith(".") for part in path.relative_to(folder).parts) and path.is_file()
     ]
     return [file for file in found if file.kind]

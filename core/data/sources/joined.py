@@ -44,6 +44,7 @@ def concatenated(name: str, sources: Sequence[Source]) -> Source:
         count=None if any(count is None for count in counts) else sum(count or 0 for count in counts),
         place=place,
         jump=passing,
+        findings=lambda: tuple(finding for source in sources for finding in source.findings()),
     )
 
 

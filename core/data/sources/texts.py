@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from core.data.findings import Finding
 from core.data.sources.lines import Marks, lines
 from core.data.sources.packed import DataFile
 from core.data.sources.source import Row, Source
@@ -37,7 +38,13 @@ def open_text(file: DataFile) -> Source:
                 yield {"text": piece}
             row += not piece.isspace()
 
-    return Source(file.name, lambda: passing(1), file.size, place=file.place, jump=passing)
+    def findings() -> tuple[Finding, ...]:
+        about = (
+            f"{file.name} is read in pieces of about {PIECE >> 10} thousand characters, cut at blank lines"
+        )
+        return (Finding("info", "text_pieces", f"{about}; each is a text of its own"),) if large else ()
+
+    return Source(file.name, lambda: passing(1), file.size, place=file.place, jump=passing, findings=findings)
 
 
 def _whole(file: DataFile) -> Iterator[tuple[int, int, str]]:
