@@ -14,6 +14,7 @@ from core.data.findings import Finding, Tally
 from core.data.recognise import TRAINED, Recognised, recognise
 from core.data.sources import Row, Source, open_source
 from core.data.sources.open import not_there
+from core.data.sources.web import is_address
 from core.errors import UserError
 from core.spec import DataSpec, SourceSpec
 
@@ -97,9 +98,13 @@ def open_held_out(data: DataSpec) -> Opened | None:
     if isinstance(data.eval, float):
         return None
     path = Path(data.eval).expanduser()
-    apart: dict[str, Any] = {"source": data.eval} if path.exists() else {"split": data.eval}
-    if not path.exists() and path.suffix:
+    if path.exists() or is_address(data.eval):
+        # a slice or configuration of the rows to train on says nothing of another file
+        apart: dict[str, Any] = {"source": data.eval, "split": "train", "config": None}
+    elif path.suffix and "[" not in data.eval:
         raise not_there(path)
+    else:
+        apart = {"split": data.eval}
     opened = open_one(SourceSpec(**{**_source_part(data), "weight": 1.0, **apart}), 0)
     opened.held_out = True
     opened.drop = tuple(data.drop)

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from core.data.reading import open_held_out
 from core.data.sources import Source, open_source
 from core.errors import UserError
-from core.spec import SourceSpec
+from core.spec import DataSpec, SourceSpec
 from tests.data.conftest import write_jsonl
 
 ROWS = [{"prompt": f"q{n}", "completion": f"a{n}"} for n in range(6)]
@@ -79,6 +80,16 @@ def test_a_split_beside_a_single_file_is_offered(tmp_path: Path) -> None:
     assert list(found.rows()) == ROWS and (found.splits, found.eval) == (("dev", "train"), "dev")
     assert list(opened(tmp_path / "both.json", split="validation").rows()) == ROWS[:1]
     assert "both.json has no split test: it has dev, train" in refused(tmp_path / "both.json", split="test")
+
+
+def test_the_file_to_hold_out_is_read_whole_whatever_slice_is_trained_on(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "train.jsonl", ROWS)
+    valid = write_jsonl(tmp_path / "valid.jsonl", ROWS[:5])
+    train = tmp_path / "train.jsonl"
+    apart = open_held_out(DataSpec(source=str(train), split="train[:2]", eval=str(valid)))
+    assert apart and len(list(apart.source.rows())) == 5
+    apart = open_held_out(DataSpec(source=str(tmp_path), split="train[:2]", eval="valid[1:]"))
+    assert apart and len(list(apart.source.rows())) == 4
 
 
 def test_shards_are_one_table(tmp_path: Path) -> None:
