@@ -31,6 +31,7 @@ class Written:
     """Whether the last learned answer has its end token with it."""
     unthought: bool = False
     folded: bool = False
+    numbered: bool = False
     prompt_end: int | None = None
     """Of a judged row: where the prompt ends."""
 

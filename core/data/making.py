@@ -104,6 +104,8 @@ class Making:
             tally.note("unknown_characters", one.row)
         if result.unthought:
             tally.note("thoughts_left_out", one.row)
+        if result.numbered:
+            tally.note("calls_numbered", one.row)
         self.screen.look_rendered(result, one.source)
         name = key(one)
         fitted = fit(one, result, name, self.spec.length, self.spec.data.long)

@@ -34,6 +34,8 @@ class Rendered:
     """Whether the tokenizer cannot spell what is learned."""
     unthought: bool = False
     """Whether the template left out a thought that the row holds."""
+    numbered: bool = False
+    """Whether its tool calls were given ids, because the template takes none without."""
     prompt_tokens: int = 0
     """Of a preference or a verdict: how many ids are the prompt; the rest is what is judged."""
     other: "Rendered | None" = None
@@ -121,11 +123,38 @@ def _written(
     try:
         return pair([_fitted(ending, one.tools, tokenizer, template, learn, prompt) for ending in endings])
     except DoesNotRender as problem:
+        numbered = _numbered(one)
+        if numbered != one:  # some templates take only calls that have an id
+            again = _written(numbered, tokenizer, template, learn)
+            if not isinstance(again, Refused):
+                return [replace(each, numbered=True) for each in again]
         return Refused(one.row, "template_refused", problem.why)
     except LeavesOut as problem:
         return Refused(one.row, "template_refused", str(problem))
     except NoSpan as problem:
         return Refused(one.row, "no_mask", str(problem))
+
+
+def _numbered(one: Conversation) -> Conversation:
+    """The row with an id for each call that has none, and for the result that answers it.
+
+    Nine letters and digits, which is what templates that ask for one take.
+    """
+    count, turns = 0, []
+    waiting: list[str] = []
+    for turn in (*one.messages, *one.rejected):
+        calls = []
+        for call in turn.calls:
+            count += 1
+            calls.append(call if call.id else replace(call, id=f"call{count:05}"))
+        if calls:
+            waiting = [call.id or "" for call in calls]
+            turn = replace(turn, calls=tuple(calls))
+        elif turn.role == "tool" and not turn.call_id and waiting:
+            turn = replace(turn, call_id=waiting.pop(0))
+        turns.append(turn)
+    length = len(one.messages)
+    return replace(one, messages=tuple(turns[:length]), rejected=tuple(turns[length:]))
 
 
 def _fitted(
@@ -160,7 +189,9 @@ def _masked(row: int, one: Written, tokens: Tokens, tokenizer: Any) -> Rendered 
         ids, offsets, learned = _piece_by_piece(one.text, one.parts, tokenizer)
         if not _spells(ids, learned, _respelled(one.text, one.parts, tokenizer), tokenizer):
             return Refused(row, "no_mask", "the tokens to be learned do not spell the answer")
-    return Rendered(row, one.text, ids, learned, offsets, one.ends, one.folded, lossy, one.unthought)
+    return Rendered(
+        row, one.text, ids, learned, offsets, one.ends, one.folded, lossy, one.unthought, one.numbered
+    )
 
 
 def _paired(

@@ -256,6 +256,10 @@ SAYS: dict[str, Wording] = {
         "info",
         "this template takes no system message: in {n} row{s} it opens the first question instead",
     ),
+    "calls_numbered": Wording(
+        "info",
+        "in {n} row{s} ({where}) the tool calls have no id, which this template asks for: they are numbered",
+    ),
     "thoughts_left_out": Wording(
         "info",
         "in {n} row{s} ({where}) the template leaves out a thought: it is neither read nor learned",

@@ -135,6 +135,27 @@ def test_only_part_of_a_call_written_is_refused(tokenizer: Any) -> None:
     assert "Rome" in part and part.endswith("<|end|>")
 
 
+STRICT = """{{ bos_token }}{% for m in messages %}<|{{ m.role }}|>{{ m.content }}
+{%- for c in m.tool_calls or [] %}{% if (c.id | default('')) | length != 9 %}{{ raise_exception('ids!') }}
+{%- endif %}{{ c.id + c.function.name + (c.function.arguments | tojson) }}{% endfor %}
+{%- if m.role == 'tool' %}{{ m.tool_call_id }}{% endif %}<|end|>{% endfor %}"""
+
+
+def test_calls_without_ids_are_numbered_where_a_template_asks_for_ids(tokenizer: Any) -> None:
+    tokenizer.chat_template = STRICT
+    template = templates.choose("auto", tokenizer)
+    assert template.takes_tools is False  # it does not write what is on offer
+    bare = tuple(
+        replace(turn, calls=tuple(replace(call, id=None) for call in turn.calls), call_id=None)
+        for turn in TALK
+    )
+    row = render(Conversation(1, bare), tokenizer, template)
+    assert isinstance(row, Rendered) and row.numbered
+    assert "call00003warmth" in parts(row, tokenizer)[2] and "coldcall00003" in row.text
+    whole = render(Conversation(1, TALK), tokenizer, template)
+    assert isinstance(whole, Rendered) and not whole.numbered
+
+
 THOUGHT = (TALK[1], Message("assistant", "It is 21.", thought="Rome is in Italy."))
 AGAIN = (*THOUGHT, Message("user", "Sure?"), Message("assistant", "Yes.", thought="I looked."))
 KEEPS_LAST = """{%- for m in messages %}<|im_start|>{{ m.role }}
