@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from core.cli import life, look, planning, show, talk
+from core.cli import data, life, look, planning, show, talk
 from core.errors import UserError, nearest
 
 app = typer.Typer(
@@ -26,7 +26,7 @@ app = typer.Typer(
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": talk.demo,
     "doctor": look.doctor,
-    "data": look.data,
+    "data": data.data,
     "plan": planning.plan,
     "train": life.train,
     "runs": life.runs,

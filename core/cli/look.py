@@ -1,19 +1,16 @@
-"""The commands that look before a run: doctor and data."""
+"""The command that looks at this machine: doctor."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from core.cli import options, show
-from core.errors import UserError
 
 if TYPE_CHECKING:
     from core.machine import Machine
-
-SHOWN_CHARACTERS = 60
 
 
 def doctor(as_json: options.Json = False) -> None:
@@ -63,112 +60,3 @@ def _machine(machine: Machine) -> str:
     found = [asdict(one) for one in machine.findings]
     text = show.pairs(facts)
     return f"{text}\n\n{show.findings(found)}" if found else f"{text}\n\nNothing stands in the way."
-
-
-def data(
-    source: Annotated[str, typer.Argument(help="File, folder, Hub id or URL.")],
-    model: options.Model = None,
-    template: Annotated[
-        str, typer.Option("--template", metavar="T", help="auto, a named template or a Jinja file.")
-    ] = "auto",
-    format: Annotated[
-        str, typer.Option(help="auto, alpaca, sharegpt, messages, completion or text.")
-    ] = "auto",
-    split: Annotated[str, typer.Option(help="Which split of a data set.")] = "train",
-    column: Annotated[
-        list[str] | None,
-        typer.Option("--column", metavar="ROLE=NAME", help="What a column is, such as prompt=question."),
-    ] = None,
-    learn: Annotated[str, typer.Option(help="What is learned: assistant or all.")] = "assistant",
-    length: Annotated[int | None, typer.Option(help="Most tokens of a row.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Read only this many rows.")] = None,
-    row: Annotated[int, typer.Option(help="Which row is shown as the example (from 1).")] = 1,
-    as_json: options.Json = False,
-) -> None:
-    """What a dataset holds, what is wrong with it, and with --model one row as the model will learn it."""
-    from core.job import run_job
-    from core.prepare import inspect_request
-    from core.spec import parse_spec
-
-    described: dict[str, Any] = {"source": source, "format": format, "split": split, "limit": limit}
-    described["columns"] = dict(_column(one) for one in column or [])
-    mapping = {"data": described, "template": template, "learn": learn, "length": length}
-    spec = parse_spec({**mapping, "model": model or "none"}, "this call")
-    tell, wipe = show.progress(not as_json)
-    try:
-        report = run_job(
-            "core.data.inspect", {**inspect_request(spec, row=max(0, row - 1)), "model": model}, tell
-        )
-    finally:
-        wipe()
-    if as_json:
-        show.answer(report)
-    else:
-        show.say(_report(report))
-    if any(one["severity"] == "stop" for one in report["findings"]):
-        raise typer.Exit(1)
-
-
-def _column(text: str) -> tuple[str, str]:
-    role, equals, name = text.partition("=")
-    if not equals:
-        raise UserError(f"--column {text} is not understood", "it has no =", "write --column prompt=question")
-    return role, name
-
-
-def _report(report: dict[str, Any]) -> str:
-    from core.numbers import count, percent
-
-    facts = [
-        ("format", f"{report['format']} ({percent(report['confidence'])} sure)"),
-        ("rows", f"{report['rows']:,}: {report['train_rows']:,} train, {report['eval_rows']:,} held out"),
-        ("columns", _columns(report["columns"])),
-    ]
-    template = report.get("template")
-    if template:
-        learned = "learned" if template["end_learned"] else "NOT learned"
-        facts.append(("template", f"{template['name']}: {template['why']}"))
-        facts.append(("end", f"{template['end']} ({learned})"))
-    lengths = report.get("lengths")
-    if lengths:
-        facts.append(
-            (
-                "tokens a row",
-                f"median {lengths['p50']:,.0f}, 95 % up to {lengths['p95']:,.0f}, longest {lengths['max']:,}",
-            )
-        )
-        share = report["learned_tokens"] / max(1, report["tokens"])
-        facts.append(("tokens", f"{count(report['tokens'])}, {percent(share)} of them learned"))
-    text = show.pairs(facts)
-    for row in report["sample"][:3]:
-        short = {key: str(value)[:SHOWN_CHARACTERS] for key, value in row.items()}
-        text += "\n\n" + "\n".join(f"  {show.paint(key, 'dim')}: {value}" for key, value in short.items())
-    if report.get("example"):
-        text += "\n\n" + _example(report["example"])
-    if report["findings"]:
-        text += "\n\n" + show.findings(report["findings"])
-    return text
-
-
-def _columns(columns: dict[str, str | None]) -> str:
-    used = [f"{name} → {role}" for name, role in columns.items() if role]
-    unused = [name for name, role in columns.items() if not role]
-    names = ", ".join(unused[:4]) + (f" and {len(unused) - 4} more" if len(unused) > 4 else "")
-    return "; ".join(filter(None, [", ".join(used), f"not used: {names}" if unused else ""])) or "none"
-
-
-def _example(example: dict[str, Any]) -> str:
-    """The row as the model sees it; what is learned is coloured, or set in ⟦ ⟧ without colours."""
-    parts, learned = [], False
-    coloured = show.paint("x", "accent") != "x"
-    for token in example["tokens"]:
-        if token["learned"] != learned and not coloured:
-            parts.append("⟦" if token["learned"] else "⟧")
-        learned = token["learned"]
-        parts.append(show.paint(token["text"], "accent") if learned and coloured else token["text"])
-    if learned and not coloured:
-        parts.append("⟧")
-    head = show.paint(
-        f"row {example['row']} as the model learns it ({'coloured' if coloured else '⟦ ⟧'}):", "dim"
-    )
-    return f"{head}\n{''.join(parts)}"

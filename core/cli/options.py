@@ -85,6 +85,9 @@ def _from_there(spec: RunSpec, file: Path) -> RunSpec:
     data = spec.data.model_copy(update={"source": found(spec.data.source)})
     if isinstance(data.eval, str):
         data = data.model_copy(update={"eval": found(data.eval)})
+    if data.more:
+        more = [one.model_copy(update={"source": found(one.source)}) for one in data.more]
+        data = data.model_copy(update={"more": more})
     update = {"data": data, "model": found(spec.model), "template": found(spec.template)}
     return spec.model_copy(
         update={key: value for key, value in update.items() if getattr(spec, key) != value}

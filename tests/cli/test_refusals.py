@@ -77,7 +77,7 @@ def test_data_that_cannot_be_read(
 
 
 def test_rows_of_two_kinds_are_named_and_stop(call: Call, tmp_path: Path) -> None:
-    rows = ROW * 30 + '{"question": "?", "reply": "!"}\n' * 8
+    rows = ROW * 30 + '{"text": "once"}\n' * 8
     (tmp_path / "mixed.jsonl").write_text(rows)
     called = call("data", tmp_path / "mixed.jsonl", "--json")
     assert called.code == 1
