@@ -72,6 +72,10 @@ class FinetuiApp(App[None]):
 
             self.open_run(RunFolder(self._first_run))
 
+    async def on_unmount(self) -> None:
+        if self.journey.rows is not None:
+            await self.journey.rows.close()
+
     # -- where to go
 
     @staticmethod

@@ -117,13 +117,13 @@ async def preview(journey: Journey, on_progress: Progress) -> dict[str, Any]:
     return journey.preview
 
 
-async def example(journey: Journey, on_progress: Progress, row: int) -> dict[str, Any]:
-    """One row, counted from 0, as the model sees it: {template, example} as in a report."""
-    known = journey.report
-    if known is not None and journey.asked in (None, data_request(journey)) and shown_row(known) == row:
-        return known
-    request = {**data_request(journey, row=row), "preview": row < 500}
-    return await run_job_async("core.data.inspect", request, on_progress)
+async def row(journey: Journey, number: int, source: int = 0) -> dict[str, Any]:
+    """One row, counted from 1, as the model sees it: what `core.data.view.View.row` tells, with its pack."""
+    from tui.row_view import RowView
+
+    if journey.rows is None:
+        journey.rows = RowView()
+    return await journey.rows.row(journey, number, source)
 
 
 async def head(journey: Journey, which: int) -> dict[str, Any]:
@@ -139,16 +139,11 @@ def same_rows(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return all(one.get(key) == other.get(key) for key in {*one, *other} - {"length", "long"})
 
 
-def shown_row(found: dict[str, Any]) -> int:
-    """The row that the report's example shows, counted from 0 as it is asked for."""
-    return int((found.get("example") or {}).get("row") or 1) - 1
-
-
-def data_request(journey: Journey, *, row: int = 0) -> dict[str, Any]:
+def data_request(journey: Journey) -> dict[str, Any]:
     """What the inspect job is asked. UserError when the choices so far are no spec."""
     from core.prepare import anchored, inspect_request
 
-    return inspect_request(anchored(journey.spec()), row=row)
+    return inspect_request(anchored(journey.spec()))
 
 
 async def plan(journey: Journey, on_progress: Progress, *, exact: bool = False) -> Plan:
@@ -169,6 +164,18 @@ def advise(journey: Journey, data: dict[str, Any] | None = None) -> Plan:
     found = closed_form(journey.spec(), journey.machine, journey.shape, data or journey.report)
     journey.plan = found
     return found
+
+
+def at_length(journey: Journey, data: dict[str, Any]) -> dict[str, Any] | None:
+    """What the chosen length does to the rows, or the one that the plan would choose; None: not known yet."""
+    from core.plan.length import at_length as told
+
+    if journey.machine is None or journey.shape is None or not data.get("lengths"):
+        return None
+    try:
+        return told(journey.spec(), journey.machine, journey.shape, data)
+    except UserError:
+        return None  # no plan can be made; the Method step says why
 
 
 def choose(journey: Journey, key: str, value: Any) -> str:

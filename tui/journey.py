@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from core.spec import RunSpec
     from tui.find_out import Check
     from tui.remedies import Applied
+    from tui.row_view import RowView
 
 # The steps that choose something, in order, and the two that follow a started run.
 STEPS = ("aim", "machine", "model", "data", "template", "method", "review")
@@ -35,6 +36,7 @@ class Journey:
     def __init__(self, home: Path | None = None) -> None:
         self._home = home
         self.check: Check | None = None  # the data being read, whichever screen is shown
+        self.rows: RowView | None = None  # the process that shows any row
         self.fresh()
 
     def fresh(self) -> None:
@@ -47,7 +49,7 @@ class Journey:
         self.report: dict[str, Any] | None = None  # what all of it says
         self.asked: dict[str, Any] | None = None  # the request that the report answers
         self.applied: list[Applied] = []  # remedies taken, the newest last
-        self.row = 0  # the row of the data that is looked at, from 0
+        self.row, self.source = 1, 0  # the row that is looked at, from 1, and which source it is of
         self.plan: Plan | None = None
         self.done: set[str] = set()
         self.step = STEPS[0]
@@ -110,6 +112,8 @@ class Journey:
         if self.check is not None:
             self.check.stop()
             self.check = None
+        if self.rows is not None:
+            self.rows.stop()
 
     def passed(self, step: str) -> None:
         """The person went on from this step."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 KNOWN_FOR = {
-    "auto": "the model's own, or the one that its tokens fit: no need to change it",
+    "auto": "the model's own, or one that fits it",
     "alpaca": "### Instruction and ### Response; no special tokens",
     "chatml": "<|im_start|> turns; many models",
     "command-r": "<|START_OF_TURN_TOKEN|> turns; Command-R and Aya",
@@ -27,10 +27,10 @@ KNOWN_FOR = {
 FILE = "file"
 
 LEARN = {
-    "assistant": "every answer (usual): nothing is spent on learning questions",
-    "last": "the last answer alone: what comes before it is context",
-    "completion": "all from the first answer on, later questions too",
-    "all": "every token: for plain text and new facts",
+    "assistant": "all answers; questions are only read",
+    "last": "only the last; the rest is context",
+    "completion": "from the first answer to the end",
+    "all": "every token: for texts and new facts",
 }
 LEARN_NAMES = {
     "assistant": "the answers",

@@ -18,12 +18,15 @@ from core.data.findings import Finding
 from core.data.fit import Key
 from core.data.held_out import Choice, Count, repeats
 from core.data.making import Made, Making, Progress, choose_template, screen_of
+from core.data.named import NAMES, lacking
 from core.data.pack import Beside, pack_of, window_of
 from core.data.reading import Opened, about, conversations, findings, open_all, open_held_out
 from core.data.templates import Template
 from core.spec import DataSpec, RunSpec, parse_spec
 
 SAMPLE_ROWS, SAMPLE_CHARACTERS = 10, 200
+HEAD_ROWS, HEAD_CHARACTERS, HEAD_LONG = 5, 2_000, 50
+"""Rows told as they are, for a mapping to be tried on; characters of a text and entries of a list in them."""
 PREVIEW_ROWS, PREVIEW_SECONDS = 1_000, 2.0
 OF_THE_RUN = ("template", "learn", "seed", "packing", "objective", "revision")
 
@@ -223,6 +226,7 @@ class Survey:
                 rows for one, rows in self.whole.items() if length is not None and one > length
             ),
             "example": told,
+            "lacking": {name: lacks for name in NAMES if (lacks := lacking(name, tokenizer))},
         }
 
 
@@ -242,6 +246,7 @@ def about_source(source: str, sources: list[Opened]) -> dict[str, Any]:
         "sample": [
             {column: _short(value) for column, value in row.items()} for row in first.head[:SAMPLE_ROWS]
         ],
+        "head": [_bounded(row) for row in first.head[:HEAD_ROWS]],
         "template": None,
         "lengths": None,
         "tokens": None,
@@ -249,6 +254,17 @@ def about_source(source: str, sources: list[Opened]) -> dict[str, Any]:
         "longer_than_length": None,
         "example": None,
     }
+
+
+def _bounded(value: Any) -> Any:
+    """A row as it is, but for texts and lists too long to be looked at."""
+    if isinstance(value, dict):
+        return {str(key): _bounded(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_bounded(one) for one in value[:HEAD_LONG]]
+    if isinstance(value, str):
+        return value[:HEAD_CHARACTERS]
+    return value if isinstance(value, bool | int | float | None) else str(value)
 
 
 def _short(value: Any) -> str:

@@ -111,8 +111,40 @@ class InspectJob:
             raise
         if isinstance(self.answer, UserError):
             raise self.answer
-        example = {**MESSAGE, "row": request["row"] + 1}
-        return {**copy.deepcopy(self.answer), "source": request["source"], "example": example}
+        return {**copy.deepcopy(self.answer), "source": request["source"]}
+
+
+class Rows:
+    """Stands where the process is that shows rows: any row is the one of the report, with its number."""
+
+    def __init__(self) -> None:
+        self.opened: list[dict[str, Any]] = []
+        self.held_out: Any = None
+        self.asked: list[int] = []
+        self.told: dict[str, Any] = {}
+        """What is said otherwise than usual of every row."""
+        self.error: UserError | None = None
+        self.closed = 0
+
+    async def open(self, request: dict[str, Any], held_out: Any = None) -> list[int | None]:
+        if self.error:
+            raise self.error
+        self.opened.append(request)
+        self.held_out = held_out
+        return [999]
+
+    async def row(self, number: int, source: int = 0) -> dict[str, Any]:
+        self.asked.append(number)
+        usual = {"row": number, "source": source, "columns": {"q": "a"}, "refused": "", "held_out": False,
+                 "example": {**copy.deepcopy(MESSAGE), "row": number, "source": source}, "findings": [],
+                 "template": copy.deepcopy(REPORT["template"])}  # fmt: skip
+        return {**usual, **self.told}
+
+    async def pack(self, number: int, source: int = 0) -> dict[str, Any] | None:
+        return {"rows": [17, number], "start": 512} if self.held_out else None
+
+    async def close(self) -> None:
+        self.closed += 1
 
 
 async def until(pilot: Pilot[Any], condition: Callable[[], object], seconds: float = 20) -> None:

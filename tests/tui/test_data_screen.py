@@ -6,8 +6,9 @@ import pytest
 from textual.widgets import DataTable, Input, OptionList, Select, Static
 
 from core.errors import UserError
-from tests.tui.steps import InspectJob, report, until
-from tui import find_out
+from tests.tui import machines
+from tests.tui.steps import InspectJob, Rows, report, until
+from tui import find_out, row_view
 from tui.app import FinetuiApp
 from tui.data_list import demo_data
 from tui.widgets.finding_pane import FindingPane
@@ -20,6 +21,7 @@ from tui.widgets.source_list import SourceList
 def job(monkeypatch) -> InspectJob:
     job = InspectJob()
     monkeypatch.setattr(find_out, "run_job_async", job)
+    monkeypatch.setattr(row_view, "Viewer", Rows)
     return job
 
 
@@ -247,17 +249,21 @@ async def test_the_length_is_told_at_once_and_nothing_is_read_for_it(at_data, jo
     table = [[100, 700], [300, 200], [700, 90], [1022, 9]]
     job.answer = report(lengths={**report()["lengths"], "table": table})
     job.answer["findings"].append({"severity": "warn", "code": "cut", "message": "cut at the old length"})
-    async with at_data.run_test(size=(80, 24)) as pilot:
+    at_data.journey.set("model", "Qwen/Qwen3-0.6B")  # its shape is in the catalogue
+    at_data.journey.machine = machines.TWO
+    async with at_data.run_test(size=(120, 40)) as pilot:
         await opened(at_data, pilot, here)
+        await until(pilot, lambda: "every row fits into" in shown(at_data, "#sentence"))
         at_data.screen.query_one("#field-length Dial").focus()
-        for length, told in [("512", "99 of 999 rows (9.9 %)"), ("1024", "every row fits")]:
+        for length, told in [("512", "99 of 999 rows (9.9 %)"), ("300", "keeping them all costs")]:
             at_data.screen.query_one("#field-length Dial", Input).value = length
             await until(pilot, lambda told=told: told in shown(at_data, "#sentence"))
         findings = at_data.screen.query_one("#findings", OptionList)
         assert not any("the old length" in str(one.prompt) for one in findings.options)
         at_data.screen.query_one("#long", Select).value = "split"
         await until(pilot, lambda: at_data.journey.get("data.long") == "split")
-        assert at_data.journey.get("length") == 1024 and len(job.asked) == 1
+        await until(pilot, lambda: "splitting makes 1,206 pieces" in shown(at_data, "#sentence"))
+        assert at_data.journey.get("length") == 300 and len(job.asked) == 1
         await pilot.press("ctrl+n")
         await until(pilot, lambda: at_data.screen.step == "template")
         assert at_data.journey.report is not None
@@ -309,7 +315,7 @@ async def test_from_a_finding_one_goes_to_its_first_row(at_data, job, here):
         await until(pilot, lambda: isinstance(at_data.screen, FindingPane))
         await pilot.press("v")
         await until(pilot, lambda: getattr(at_data.screen, "step", "") == "template")
-        await until(pilot, lambda: job.asked[-1]["row"] == 16)
+        assert at_data.journey.row == 17
 
 
 async def test_sources_are_added_weighed_and_taken_out(at_data, job, here):

@@ -5,7 +5,7 @@ from textual.app import App
 
 from tests.tui.steps import report
 from tui.widgets.field import number, turned
-from tui.widgets.length_panel import length_picture, length_sentence, longer
+from tui.widgets.length_panel import length_picture, length_sentence
 from tui.widgets.progress_line import ProgressLine, progress_text
 from tui.widgets.report_view import cell, columns_line, finding_lines, format_line, rows_line, worst
 from tui.widgets.sources import completions, found_in, is_data
@@ -124,20 +124,38 @@ def test_lengths_fill_their_box():
     assert "tokenizer" in length_picture(None, 40, 6, None).plain
 
 
-@pytest.mark.parametrize(("length", "rows"), [(99, 1000), (100, 300), (299, 300), (300, 100), (1022, 0)])
-def test_rows_longer_than_any_length_are_counted(length, rows):
-    assert longer(LENGTHS, length) == rows
+def told(**changed):
+    """What core.plan.length says of a length."""
+    choices = [
+        {"long": "cut", "rows": 1000, "tokens": 90_000, "tokens_lost": 10_000},
+        {"long": "drop", "rows": 900, "tokens": 60_000, "tokens_lost": 40_000},
+        {"long": "split", "rows": 1120, "tokens": 100_000, "tokens_lost": 0},
+    ]
+    sentence = "100 of 1,000 rows (10.0 %) are longer than 512; p99 is 700; keeping them costs 1.8 GiB"
+    return {"rows": 1000, "rows_longer": 100, "sentence": sentence, "choices": choices, **changed}
 
 
-def test_what_a_length_costs_is_one_sentence():
-    said = length_sentence(LENGTHS, 512, keeping="1.8 GiB").plain
-    assert said == (
-        "100 of 1,000 rows (10.0 %) are longer than 512; p99 is 700, the longest 1,022; "
-        "keeping them all costs 1.8 GiB"
-    )
-    assert length_sentence(LENGTHS, 2048).plain == "✓ every row fits: the longest has 1,022"
-    assert length_sentence(LENGTHS, None).plain.startswith("half ≤ 131 · 95 % ≤ 412 · p99 700 · longest")
-    assert length_sentence(None, 512).plain == ""
+@pytest.mark.parametrize(
+    ("long", "done"),
+    [
+        ("cut", "cutting loses 10,000 tokens (10 %)"),
+        ("drop", "dropping leaves 900 rows, loses 40,000 tokens (40 %)"),
+        ("split", "splitting makes 1,120 pieces of 1,000 rows"),
+    ],
+)
+def test_what_a_length_costs_is_one_sentence(long, done):
+    said = length_sentence(told(), LENGTHS, 512, long).plain
+    assert said == f"{told()['sentence']} · {done}"
+
+
+def test_without_a_model_or_machine_only_the_lengths_are_told():
+    said = length_sentence(None, LENGTHS, None, "cut").plain
+    assert said == "half ≤ 131 · 95 % ≤ 412 · 99 % ≤ 700 · longest 1,022"
+    said = length_sentence(None, LENGTHS, 512, "cut").plain
+    assert said == "100 of 1,000 rows (10.0 %) are longer than 512; p99 is 700"
+    fits = told(rows_longer=0, sentence="every row fits into 2,048 tokens")
+    assert length_sentence(fits, LENGTHS, 2048, "cut").plain == "✓ every row fits into 2,048 tokens"
+    assert length_sentence(None, None, 512, "cut").plain == ""
 
 
 def test_cells_are_one_line():

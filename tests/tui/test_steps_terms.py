@@ -4,8 +4,8 @@ import pytest
 from textual.widget import Widget
 
 from core.glossary import term
-from tests.tui.steps import InspectJob, report, until
-from tui import find_out
+from tests.tui.steps import InspectJob, Rows, report, until
+from tui import find_out, row_view
 from tui.screens.method import DIALS
 from tui.widgets.help import term_of
 
@@ -19,6 +19,7 @@ def test_every_dial_is_explained(key):
 async def test_every_field_is_explained(app, step, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(find_out, "run_job_async", InspectJob())
+    monkeypatch.setattr(row_view, "Viewer", Rows)
     app.journey.set("model", "/models/any")
     app.journey.set("data.source", "/data/train.jsonl")
     app.journey.report = report()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -154,6 +155,7 @@ class DataScreen(StepScreen):
                 if fresh:
                     await self._tell(find_out.preview(self.journey, line.progress))
             await self._tell(find_out.report(self.journey, line.progress))
+            await self._weigh()
         except UserError as error:
             self._error = error
         finally:
@@ -164,6 +166,12 @@ class DataScreen(StepScreen):
     async def _tell(self, answer: Any) -> None:
         self._report = await answer
         self._show()
+
+    async def _weigh(self) -> None:
+        """What a length costs on this machine; without model or network it is not said."""
+        with contextlib.suppress(UserError):
+            await find_out.machine(self.journey)
+            await find_out.shape(self.journey)
 
     @on(DataDials.Changed)
     def _dialled(self, event: DataDials.Changed) -> None:
@@ -224,7 +232,7 @@ class DataScreen(StepScreen):
             return
         kind, value = chosen
         if kind == "look":
-            self.journey.row = value - 1
+            self.journey.row = value
             self.action_next()
             return
         refused = remedies.apply(self.journey, value)

@@ -16,14 +16,15 @@ from textual.widget import Widget
 from textual.widgets import Input, Label, Select, Static
 
 from core.errors import UserError
-from core.numbers import count, percent
-from tui import find_out
+from core.numbers import count
+from tui import find_out, source_choice
 from tui.template_list import FILE, KNOWN_FOR, LEARN, LEARN_NAMES, names, offered
 from tui.widgets.finding_list import called
 from tui.widgets.progress_line import ProgressLine, refusal
 from tui.widgets.report_view import MARKS, in_order, worst
 from tui.widgets.source_field import SourceField
 from tui.widgets.step_frame import StepScreen
+from tui.widgets.template_words import ends, left_out, share, which
 from tui.widgets.token_view import TokenView, neighbours, numbers_line
 
 SETTLED = 0.3
@@ -48,6 +49,7 @@ class TemplateScreen(StepScreen):
         Binding("f", "finding(1)", "finding", tooltip="The next row with a finding; F the one before"),
         Binding("F", "finding(-1)", show=False),
         Binding("g", "go", tooltip="Show a row by its number", id="template.go", show=False),
+        Binding("s", "source", tooltip="Rows of the next source", id="template.source", show=False),
         Binding("t", "tokens", "tokens", tooltip="The text, or each token with its id", id="template.tokens"),
         Binding("l", "learn", "learn", tooltip="What is learned: the next choice", id="template.learn"),
         Binding("c", "template", "template", tooltip="Choose another template", id="template.choose"),
@@ -107,9 +109,7 @@ class TemplateScreen(StepScreen):
             yield Static(classes="hint", id="learn-hint", markup=False)
         with Horizontal(classes="choice"):
             yield Label("row")
-            row = Input(
-                str(self.journey.row + 1), type="integer", compact=True, id="row", select_on_focus=True
-            )
+            row = Input(str(self.journey.row), type="integer", compact=True, id="row", select_on_focus=True)
             row.term = "row"  # type: ignore[attr-defined]
             yield row
             yield Static(classes="hint", id="row-hint")
@@ -121,7 +121,9 @@ class TemplateScreen(StepScreen):
         self._later: Timer | None = None
         self._failed = ""
         self._ids = False
+        self._shown: dict[str, Any] = {}  # what is known of the row that is looked at
         self._hints()
+        self._tell_row()
         self.read()
 
     # -- choices
@@ -158,6 +160,15 @@ class TemplateScreen(StepScreen):
         self.query_one("#template-hint", Static).update(KNOWN_FOR.get(template, ""))
         self.query_one("#learn-hint", Static).update(LEARN[learn])
 
+    def _offer(self) -> None:
+        """The templates again, once it is known whose tokens the tokenizer lacks."""
+        select = self.query_one("#template", Select)
+        value = select.value
+        if not select.expanded:
+            with self.prevent(Select.Changed):
+                select.set_options(offered(self.journey.known))
+                select.value = value
+
     def action_learn(self) -> None:
         select, choices = self.query_one("#learn", Select), list(LEARN)
         select.value = choices[(choices.index(str(select.value)) + 1) % len(choices)]
@@ -169,10 +180,18 @@ class TemplateScreen(StepScreen):
 
     # -- which row
 
+    @property
+    def _rows(self) -> int:
+        """Rows of the source that is looked at; 0 while that is not known."""
+        known, sources = self.journey.known, self.journey.known.get("sources") or ()
+        if self.journey.source < len(sources):
+            return int(sources[self.journey.source].get("rows") or 0)
+        return int(known.get("rows") or known.get("rows_estimate") or 0)
+
     def action_row(self, by: int) -> None:
-        """The next or previous row; several keys in a row are one reading."""
-        rows = int(self.journey.known.get("rows") or self.journey.known.get("rows_estimate") or 1)
-        self._go((self.journey.row + by) % max(rows, 1))
+        """The next or previous row, around the end; several keys in a row are one reading."""
+        row, rows = self.journey.row + by, self._rows
+        self._go((row - 1) % rows + 1 if rows else max(row, 1))
 
     def action_finding(self, by: int) -> None:
         """The next or previous row that a finding is about, around the end."""
@@ -180,38 +199,49 @@ class TemplateScreen(StepScreen):
         if not rows:
             self.note("no finding is about a row", "info")
             return
-        here = self.journey.row + 1
-        place = bisect_right(rows, here) if by > 0 else bisect_left(rows, here) - 1
-        self._go(rows[place % len(rows)] - 1)
+        place = bisect_right(rows, self.journey.row) if by > 0 else bisect_left(rows, self.journey.row) - 1
+        self._go(rows[place % len(rows)])
 
     def action_go(self) -> None:
         self.query_one("#row").focus()
 
+    def action_source(self) -> None:
+        """The next source, where there are several."""
+        self.journey.source = (self.journey.source + 1) % max(source_choice.count(self.journey), 1)
+        self._go(1)
+
     @on(Input.Submitted, "#row")
     def _numbered(self, event: Input.Submitted) -> None:
         if event.value.isdigit() and int(event.value) > 0:
-            self._go(int(event.value) - 1)
+            self._go(int(event.value))
         self.query_one("#example").focus()
 
     def _go(self, row: int) -> None:
         self.journey.row = row
-        self.query_one("#row", Input).value = str(row + 1)
+        self.query_one("#row", Input).value = str(row)
         self._tell_row()
         self._settle()
 
     def _findings(self) -> list[Any]:
-        return in_order(self.journey.known.get("findings") or ())
+        """What was found in the source that is looked at."""
+        found = self.journey.known.get("findings") or ()
+        return in_order([one for one in found if (one.get("source") or 0) == self.journey.source])
 
     def _tell_row(self) -> None:
         """How many rows there are, and what was found of this one."""
-        known, here = self.journey.known, self.journey.row + 1
-        rows = known.get("rows") or known.get("rows_estimate")
-        pieces: list[tuple[str, str] | str] = [f"of {count(rows)}"]
-        for one in self._findings():
-            if here in (one.get("rows") or ()):
-                mark, colour = MARKS[str(one.get("severity", "info"))]
-                pieces.append((f" · {mark} {called(str(one.get('code')))}", colour))
-        if len(pieces) == 1 and any(one.get("rows") for one in self._findings()):
+        here, journey = self.journey.row, self.journey
+        pieces: list[tuple[str, str] | str] = [f"of {count(self._rows or None)}"]
+        if source_choice.count(journey) > 1:
+            name = str(source_choice.get(journey, journey.source, "source"))
+            pieces.append((f" in {source_choice.short(name)}", "bold"))
+        if self._shown.get("held_out"):
+            pieces.append((" · held out", "$text-accent"))
+        about = [one for one in self._findings() if here in (one.get("rows") or ())]
+        codes = {one["code"]: one for one in [*about, *(self._shown.get("findings") or ())]}
+        for code, one in codes.items():
+            mark, colour = MARKS[str(one.get("severity", "info"))]
+            pieces.append((f" · {mark} {called(code)}", colour))
+        if not codes and any(one.get("rows") for one in self._findings()):
             pieces.append((" · f: the next with a finding", "$foreground 50%"))
         self.query_one("#row-hint", Static).update(Content.assemble(*pieces))
 
@@ -230,22 +260,27 @@ class TemplateScreen(StepScreen):
     @work(exclusive=True, group="read")
     async def read(self) -> None:
         """This row with this template, made by the code that trains; then what that does to all rows."""
-        line = self.query_one("#progress", ProgressLine)
+        line, journey = self.query_one("#progress", ProgressLine), self.journey
         self._failed = ""
         self.note("")
-        self._tell_row()
-        line.progress("making the example")
+        known = (journey.report or {}).get("example") or {}
+        if known.get("row") == journey.row and (known.get("source") or 0) == journey.source:
+            self._show(journey.report or {})  # at once; the rest of it follows
+        else:
+            line.progress("making the example")
         try:
-            found = await find_out.example(self.journey, line.progress, self.journey.row)
-            line.quiet()
-            self._show(found)
-            if self.journey.report is None:
-                self._check()
+            self._show(await find_out.row(journey, journey.row, journey.source))
         except UserError as error:
-            self._failed = error.line()
-            line.quiet()
-            self.query_one("#ends", Static).update("")
-            self.query_one("#example", TokenView).say(refusal(error))
+            self._fail(error)
+            return
+        if journey.report is None:
+            self._check()
+
+    def _fail(self, error: UserError) -> None:
+        self._failed = error.line()
+        self.query_one("#progress", ProgressLine).quiet()
+        self.query_one("#ends", Static).update("")
+        self.query_one("#example", TokenView).say(refusal(error))
 
     @work(exclusive=True, group="check")
     async def _check(self) -> None:
@@ -262,72 +297,44 @@ class TemplateScreen(StepScreen):
             return
         stop = worst(self.journey.known.get("findings") or ())
         self.note(stop, "stop" if stop else "")
+        self._offer()
         self._tell_row()
         self._title()
 
     def _show(self, found: dict[str, Any]) -> None:
-        template, example = found.get("template"), found.get("example") or {}
-        self._example = example
-        self.query_one("#progress", ProgressLine).update(_which(template))
-        self.query_one("#ends", Static).update(_ends(template))
+        self._shown = found
+        template, example = found.get("template"), found.get("example")
+        line = self.query_one("#progress", ProgressLine)
+        line.quiet()
+        if template or example:
+            line.update(which(template))
+            self.query_one("#ends", Static).update(ends(template))
         view = self.query_one("#example", TokenView)
-        if example.get("refused"):
-            view.say(
-                Content.assemble(
-                    ("✗ this row is left out: ", "bold $text-error"), str(example["refused"]).rstrip(".")
-                )
-            )
+        if "columns" in found and found.get("columns") is None and "refused" in found:
+            view.say(Content.styled(f"there is no row {self.journey.row:,}", "$text-warning"))
+        elif example is None:
+            view.say(left_out(str(found.get("refused") or ""), found.get("columns") or {}))
         else:
-            view.show(example, (template or {}).get("end") or "", self.journey.get("length"))
+            end = (template or {}).get("end") or ""
+            view.show(example, end, self.journey.get("length"), str(found.get("refused") or ""))
         self._title()
+        self._tell_row()
         stop = worst(self.journey.known.get("findings") or ())
         if stop:
             self.note(stop, "stop")
 
     def _title(self) -> None:
-        view, example = self.query_one("#example", TokenView), getattr(self, "_example", {})
+        view, example = self.query_one("#example", TokenView), self._shown.get("example") or {}
         if not example.get("tokens"):
             return
         shared = neighbours(example)
         legend = shared or "▌ green, underlined: learned · grey: not · boxed: special"
         view.border_title = f"row {int(example.get('row') or 1):,} · {legend}"
-        view.border_subtitle = numbers_line(example) + _share(self.journey.known)
+        view.border_subtitle = numbers_line(example) + share(self.journey.known)
 
     def problem(self) -> str:
         if self._failed:
             return self._failed
-        if not self.journey.known and not getattr(self, "_example", None):
+        if not self.journey.known and not self._shown:
             return "the example is still being made"
         return worst(self.journey.known.get("findings") or ())
-
-
-def _share(report: dict[str, Any]) -> str:
-    tokens, learned = report.get("tokens"), report.get("learned_tokens")
-    return f" · in all rows {percent(learned / tokens)} of {count(tokens)}" if tokens else ""
-
-
-def _which(template: dict[str, Any] | None) -> Content:
-    """Which template it came to, and why."""
-    if template is None:
-        return Content.assemble(("no template", "bold"), ": plain text, every token is learned")
-    name = "the model's own" if template["origin"] == "model" else template["name"]
-    return Content.assemble((name, "bold"), (f": {template['why']}", "$foreground 60%"))
-
-
-def _ends(template: dict[str, Any] | None) -> Content:
-    """Whether the model will learn to stop, which decides whether it ever does."""
-    if template is None:
-        return Content.styled(
-            "the text's end is learned: it ends where a text of yours would", "$foreground 60%"
-        )
-    if template.get("end_learned"):
-        return Content.assemble(
-            ("✓ an answer ends with ", ""),
-            (str(template["end"]), "bold $text-success"),
-            (", which is learned: it will stop", ""),
-        )
-    return Content.assemble(
-        ("✗ the end ", ""),
-        (str(template["end"]), "bold $text-error"),
-        (" is not learned: it would never stop", "$text-error"),
-    )

@@ -107,6 +107,9 @@ class DataDials(Vertical):
 
     def tell(self, report: Mapping[str, Any]) -> None:
         """The hints that rest on what was found."""
+        told = find_out.at_length(self._journey, dict(report)) if not self._journey.get("length") else None
+        if told:
+            self.query_one("#field-length", Field).auto(str(told["length"]))
         own = report.get("has_eval_split")
         field = self.query_one("#field-data-eval", Field)
         if own and field.value != str(own):

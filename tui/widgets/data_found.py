@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widgets import DataTable, Static
 
+from tui import find_out
 from tui.remedies import taken
 from tui.widgets.finding_list import FindingList
 from tui.widgets.length_panel import OF_LENGTH, length_picture, length_sentence
@@ -28,7 +29,7 @@ class DataFound(Vertical):
     DataFound #below { height: 5; }
     DataFound #lengths { width: 1fr; height: 100%; }
     DataFound #findings { width: 1fr; height: 100%; margin-left: 2; }
-    DataFound #sentence { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    DataFound #sentence { height: 2; }
     """
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -45,23 +46,22 @@ class DataFound(Vertical):
             yield FindingList(id="findings")
         yield Static(id="sentence")
 
-    def show(self, report: Mapping[str, Any], journey: Journey, keeping: str = "") -> None:
+    def show(self, report: dict[str, Any], journey: Journey) -> None:
         """A report, read with whatever length; what the length does is told for the one that is chosen."""
         self.query_one("#columns", Static).update(columns_line(report.get("columns") or {}))
         self._fill(report)
-        self.show_length(report, journey, keeping)
+        self.show_length(report, journey)
         self.query_one(FindingList).show(shown_findings(report, journey), taken(journey))
 
-    def show_length(self, report: Mapping[str, Any], journey: Journey, keeping: str = "") -> None:
-        length, long = journey.get("length"), journey.get("data.long") or "cut"
+    def show_length(self, report: dict[str, Any], journey: Journey) -> None:
+        """The picture and the sentence for the length that is chosen now, or that the plan would choose."""
+        told = find_out.at_length(journey, report)
+        length = told["length"] if told else journey.get("length")
         place = self.query_one("#lengths", Static)
-        picture = length_picture(
-            report.get("lengths"), max(place.size.width - 1, 8), place.size.height, length
-        )
-        place.update(picture)
-        self.query_one("#sentence", Static).update(
-            length_sentence(report.get("lengths"), length, long, keeping)
-        )
+        width, height = max(place.size.width - 1, 8), place.size.height
+        place.update(length_picture(report.get("lengths"), width, height, length))
+        sentence = length_sentence(told, report.get("lengths"), length, journey.get("data.long") or "cut")
+        self.query_one("#sentence", Static).update(sentence)
 
     def _fill(self, report: Mapping[str, Any]) -> None:
         sample = report.get("sample") or []

@@ -67,9 +67,10 @@ class FindingPane(ModalScreen["Chosen | None"]):
             box.border_subtitle = "esc leaves it as it is"
             message = str(self._finding.get("message", ""))
             yield Static(Content.assemble((f"{mark} ", f"bold {colour}"), (message, "bold")))
-            words = [means.text if means else "", _sentence(str(self._finding.get("todo") or ""))]
-            if any(words):
-                yield Static(" ".join(filter(None, words)), id="means", markup=False)
+            todo = "" if self._remedies and means else _sentence(str(self._finding.get("todo") or ""))
+            words = " ".join(filter(None, [means.text if means else "", todo]))
+            if words:
+                yield Static(words, id="means", markup=False)
             yield Static(row_numbers(self._finding), id="rows", markup=False)
             yield OptionList(*self._choices(), id="choices", compact=True, markup=False)
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from textual.content import Content
 
-from core.numbers import count
+from core.data.lengths import longer_than
+from core.numbers import count, percent
 from tui.widgets.histogram import histogram
 
 LONG = {
@@ -33,12 +34,6 @@ OF_LENGTH = (
 """Codes of findings that hold for one length alone."""
 
 
-def longer(lengths: Mapping[str, Any] | None, length: int) -> int | None:
-    """How many rows have more tokens than `length`; None where only the histogram is known."""
-    table = (lengths or {}).get("table")
-    return None if table is None else sum(rows for edge, rows in table if edge > length)
-
-
 def length_picture(lengths: Mapping[str, Any] | None, width: int, height: int, limit: int | None) -> Content:
     """The histogram, its last line the axis."""
     if not lengths:
@@ -48,27 +43,40 @@ def length_picture(lengths: Mapping[str, Any] | None, width: int, height: int, l
 
 
 def length_sentence(
-    lengths: Mapping[str, Any] | None, length: int | None, long: str = "cut", keeping: str = ""
+    told: Mapping[str, Any] | None, lengths: Mapping[str, Any] | None, length: int | None, long: str
 ) -> Content:
-    """One sentence: how many rows are too long, how long the longest are, what keeping them costs.
+    """How many rows are too long, what keeping them would cost, and what is done with them instead.
 
-    `keeping`: "1.8 GiB", the memory that the longest row takes beyond what `length` takes; "" unknown.
+    `told`: of `core.plan.length.at_length`; without it what the lengths alone say of the chosen one.
     """
     if not lengths:
         return Content("")
-    rows, longest, p99 = lengths["count"], lengths["max"], lengths["p99"]
-    if length is None:
-        half, most = count(lengths["p50"]), count(lengths["p95"])
-        told = f"half ≤ {half} · 95 % ≤ {most} · p99 {count(p99)} · longest {count(longest)}"
-        return Content.styled(told, "$foreground 60%")
-    over = longer(lengths, length)
-    if longest <= length:
-        return Content.assemble(("✓ ", "$text-success"), f"every row fits: the longest has {count(longest)}")
-    many = f"{over:,} of {rows:,} rows ({over / rows:.1%})" if over is not None else "some rows"
-    pieces: list[tuple[str, str] | str] = [
-        (many.replace("%)", " %)"), "bold $text-warning"),
-        f" are longer than {length:,}; p99 is {p99:,}, the longest {longest:,}",
-    ]
-    if keeping:
-        pieces.append(f"; keeping them all costs {keeping}")
-    return Content.assemble(*pieces)
+    if told is None and length is None:
+        spread = " · ".join(f"{name} ≤ {count(lengths[key])}" for name, key in SPREAD)
+        return Content.styled(f"{spread} · longest {count(lengths['max'])}", "$foreground 60%")
+    if told is None:
+        over, share = longer_than({"lengths": lengths}, int(length or 0))
+        many = f"{over:,} of {lengths['count']:,} rows ({100 * share:.1f} %)"
+        return Content.assemble((many, "bold"), f" are longer than {length:,}; p99 is {lengths['p99']:,}")
+    if not told["rows_longer"]:
+        return Content.assemble(("✓ ", "bold $text-success"), told["sentence"])
+    many, are, rest = told["sentence"].partition(" are " if told["rows_longer"] > 1 else " is ")
+    done = next((one for one in told["choices"] if one["long"] == long), None)
+    return Content.assemble(
+        (many, "bold $text-warning"), are, rest, (_done(done, told) if done else "", "$foreground 60%")
+    )
+
+
+SPREAD = (("half", "p50"), ("95 %", "p95"), ("99 %", "p99"))
+
+
+def _done(choice: Mapping[str, Any], told: Mapping[str, Any]) -> str:
+    """What one way with long rows does, in numbers."""
+    lost = choice["tokens_lost"]
+    total = choice["tokens"] + lost
+    share = f" ({percent(lost / total)})" if total else ""
+    if choice["long"] == "cut":
+        return f" · cutting loses {count(lost)} tokens{share}"
+    if choice["long"] == "drop":
+        return f" · dropping leaves {count(choice['rows'])} rows, loses {count(lost)} tokens{share}"
+    return f" · splitting makes {count(choice['rows'])} pieces of {count(told['rows'])} rows"

@@ -184,7 +184,7 @@ class MappingScreen(ModalScreen["dict[str, Any] | None"]):
         self.query_one("#problem", Static).update(Content.styled(text, style))
         become = self.query_one("#become")
         room = become.scrollable_content_region
-        most = max(1, (room.height - SHOWN) // (2 * SHOWN))
+        most = max(1, room.height // max(sum(len(row["turns"]) or 1 for row in rows), 1))
         lines = turn_lines(rows, max(room.width, 20), most)
         become.query_one(Static).update(Content("\n").join(lines))
 

@@ -50,9 +50,7 @@ def format_line(report: Mapping[str, Any]) -> Content:
     kind = str(report.get("format") or "unknown")
     if kind == "unknown":
         return Content.assemble(("not recognised", "bold $text-warning"), " · m says what each column is")
-    why = str(report.get("why") or LOOKS.get(kind, ""))
-    if report.get("mapped"):
-        return Content.assemble((FORMATS.get(kind, kind), "bold"), " · as mapped by hand")
+    why = str((sources[0].get("why") if sources else "") or LOOKS.get(kind, ""))
     confidence = float(report.get("confidence") or 0)
     colour = "$foreground 60%" if confidence >= 0.7 else "$text-warning"
     return Content.assemble(

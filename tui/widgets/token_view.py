@@ -26,7 +26,7 @@ class TokenView(VerticalScroll, can_focus=True):
         Binding("end", "scroll_end", "Bottom", show=False),
     ]
     DEFAULT_CSS = """
-    TokenView { height: 1fr; scrollbar-size-vertical: 1; }
+    TokenView { height: 1fr; scrollbar-size-vertical: 1; scrollbar-gutter: stable; }
     TokenView > Static { height: auto; width: 1fr; }
     """
     term = "loss mask"
@@ -37,19 +37,24 @@ class TokenView(VerticalScroll, can_focus=True):
         self._example: dict[str, Any] = {}
         self._end = ""
         self._length: int | None = None
+        self._refused = ""
         self._ids = False
         self._wide = 0
 
     def compose(self) -> ComposeResult:
         yield Static()
 
-    def show(self, example: dict[str, Any] | None, end: str = "", length: int | None = None) -> None:
-        """Takes another row and stands at its top."""
-        self._tokens, self._example, self._end = tokens_of(example), example or {}, end
-        self._length, self._wide = length, 0
-        self.query_one(Static).update("")
+    def show(
+        self, example: dict[str, Any] | None, end: str = "", length: int | None = None, refused: str = ""
+    ) -> None:
+        """Takes another row and stands at its top. `refused`: why it is not trained on."""
+        tokens = tokens_of(example)
+        same = tokens == self._tokens
+        self._tokens, self._example, self._end = tokens, example or {}, end
+        self._length, self._refused, self._wide = length, refused, 0
         self._draw()
-        self.scroll_home(animate=False)
+        if not same:
+            self.scroll_home(animate=False)
 
     def show_ids(self, ids: bool) -> None:
         """Each token apart with its number, or all of them as text."""
@@ -78,6 +83,8 @@ class TokenView(VerticalScroll, can_focus=True):
             pieces=self._example.get("pieces") or (),
             length=self._length,
         )
+        if self._refused:
+            lines = [Content.styled(f"✗ left out: {self._refused}", "bold $text-error"), *lines]
         self.query_one(Static).update(Content("\n").join(lines))
 
 
