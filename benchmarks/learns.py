@@ -11,6 +11,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,17 @@ def main() -> None:
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
     print(table)
     if given.out:
-        given.out.write_text(table)
+        given.out.write_text(f"# What runs came to on rows they never saw\n\n{made_on(given)}\n\n{table}")
+
+
+def made_on(given: argparse.Namespace) -> str:
+    """Where and with what the table was made."""
+    place = torch.cuda.get_device_name() if torch.cuda.is_available() else "a CPU"
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "trl", "peft"))
+    return (
+        f"Made by `python -m benchmarks.learns` on {place} with {libraries}; at most {given.rows} held-out rows "
+        f"a run, answers of at most {given.tokens} tokens, the likeliest token each time."
+    )
 
 
 if __name__ == "__main__":
