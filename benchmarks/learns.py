@@ -132,8 +132,8 @@ def made_on(given: argparse.Namespace) -> str:
     place = torch.cuda.get_device_name() if torch.cuda.is_available() else "a CPU"
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "trl", "peft"))
     return (
-        f"Made by `python -m benchmarks.learns` on {place} with {libraries}; at most {given.rows} held-out rows "
-        f"a run, answers of at most {given.tokens} tokens, the likeliest token each time."
+        f"Made by `python -m benchmarks.learns` on {place} with {libraries}; at most {given.rows} "
+        f"held-out rows a run, answers of at most {given.tokens} tokens, the likeliest token each time."
     )
 
 
