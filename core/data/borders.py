@@ -15,15 +15,11 @@ Tokens = tuple[list[int], Offsets]
 
 def tokenise(texts: Sequence[str], tokenizer: Any, *, special: bool = False) -> list[Tokens]:
     """Many texts at once, on all threads. `special`: with what the tokenizer itself puts around a text."""
-    batch = tokenizer(
-        list(texts),
-        add_special_tokens=special,
-        return_offsets_mapping=True,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        verbose=False,
-    )
-    return list(zip(batch["input_ids"], batch["offset_mapping"], strict=True))
+    # a call of the tokenizer undoes any cutting and filling up that its file asks for; the many texts then
+    # go past what it does for each batch, which is a fifth of the time
+    tokenizer("", add_special_tokens=special)
+    done = tokenizer.backend_tokenizer.encode_batch(list(texts), add_special_tokens=special)
+    return [(one.ids, one.offsets) for one in done]
 
 
 def apart_at(text: str, cuts: Sequence[int], tokens: Tokens, tokenizer: Any) -> Tokens:

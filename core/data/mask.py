@@ -179,15 +179,18 @@ def _masked(row: int, one: Written, tokens: Tokens, tokenizer: Any) -> Rendered 
     if one.parts is None:
         return Rendered(row, one.text, ids, [1] * len(ids), offsets, one.ends, one.folded)
     learned = [0] * len(ids)
+    said: list[int] = []
     for part in one.parts:
         first, stop = first_from(offsets, part.start), first_from(offsets, part.end)
         learned[first:stop] = [1] * (stop - first)
+        said += ids[first:stop]
     lossy = False
-    if not _spells(ids, learned, [one.text[part.start : part.end] for part in one.parts], tokenizer):
+    if not _spells(said, [one.text[part.start : part.end] for part in one.parts], tokenizer):
         # a tokenizer that drops what it cannot write also counts its offsets wrong: go piece by piece
         lossy = True
         ids, offsets, learned = _piece_by_piece(one.text, one.parts, tokenizer)
-        if not _spells(ids, learned, _respelled(one.text, one.parts, tokenizer), tokenizer):
+        said = [token for token, keep in zip(ids, learned, strict=True) if keep]
+        if not _spells(said, _respelled(one.text, one.parts, tokenizer), tokenizer):
             return Refused(row, "no_mask", "the tokens to be learned do not spell the answer")
     return Rendered(
         row, one.text, ids, learned, offsets, one.ends, one.folded, lossy, one.unthought, one.numbered
@@ -211,9 +214,8 @@ def _paired(
     return replace(rows[0], prompt_tokens=counts[0], other=other, label=one.label)
 
 
-def _spells(ids: list[int], learned: list[int], meant: list[str], tokenizer: Any) -> bool:
-    said = tokenizer.decode([token for token, keep in zip(ids, learned, strict=True) if keep])
-    return _bare(said) == _bare("".join(meant))
+def _spells(said: list[int], meant: list[str], tokenizer: Any) -> bool:
+    return _bare(tokenizer.decode(said)) == _bare("".join(meant))
 
 
 def _respelled(text: str, parts: tuple[Part, ...], tokenizer: Any) -> list[str]:
