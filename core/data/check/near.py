@@ -7,8 +7,8 @@ candidates by bands (Leskovec et al., Mining of Massive Datasets, 3.4). Only hea
 import hashlib
 import re
 import zlib
+from collections import Counter
 from dataclasses import dataclass
-from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,11 @@ HASHES, BANDS = 128, 16
 NEAR = 0.8
 """Share of word pairs that two rows have in common from which they are nearly the same: in 60 words about
 three may be others. Below it, rows that only speak of the same thing begin to be taken for repeats."""
-END_WORDS, END_HASHES, END_NEAR = 16, 16, 0.5
+END_WORDS, END_NEAR = 16, 0.5
 """A question about a long text that many rows share differs only at an end of the prompt or in the answer:
 the first and last words of both must resemble by themselves."""
 KEPT = 1 << 18
-"""Rows that are remembered, the newest ones; 38 MiB in all."""
+"""Rows that are remembered, the newest ones; 84 MiB with all tables."""
 SLOTS = 1 << 19
 COUNTS = 1 << 18
 COMMON, COMMON_ROWS = 0.03, 10
@@ -34,12 +34,17 @@ LEAST = 3
 """Pairs of words, beside the pattern's, without which there is nothing to compare."""
 MOST = 4_096
 """Pairs of words that are compared at most; a longer row is sampled, by what the pairs are."""
-CACHED = 1 << 17
 
 # one character is a word where words are not set apart by blanks
 UNSPACED = "぀-ヿ㐀-鿿豈-﫿가-힯฀-໿က-႟ក-៿"
+UNSPACED_LETTER = re.compile(f"[{UNSPACED}]")
 WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
-PLAIN = bytes(byte + 32 if 65 <= byte <= 90 else byte if chr(byte).isalnum() else 32 for byte in range(256))
+POINTS = re.compile("[\xa0-\xbf‐-⁯、-〿]+")
+"""Punctuation beyond ASCII."""
+PLAIN = bytes(
+    byte + 32 if 65 <= byte <= 90 else byte if byte > 127 or chr(byte).isalnum() else 32
+    for byte in range(256)
+)
 SUMS = b"0123456789+*/=<>^%|&"
 NOT_SUMS = bytes(byte for byte in range(256) if byte not in SUMS)
 
@@ -55,16 +60,12 @@ TIMES = _constants(b"times", HASHES)
 IN_BAND = _constants(b"band", HASHES // BANDS)
 FIRST, SECOND, STIR = _constants(b"pair", 3)
 WHICH = np.arange(BANDS)
-
-
-class _Hashes(dict[bytes, int]):
-    """32 bits of each word, remembered: most words come again and again."""
-
-    def __missing__(self, word: bytes) -> int:
-        if len(self) >= CACHED:
-            self.clear()
-        self[word] = value = zlib.crc32(word)
-        return value
+HIGH, TO_SLOT = np.uint32(32 - 18), np.uint32(32 - 19)
+"""The highest bits of a hash, as many as say a place in `counts` and in `slots`."""
+TAG, PLACE = np.uint32(18), np.uint32(KEPT - 1)
+"""A slot holds the place of a row and above it what is left of the band's hash."""
+BEGUN = np.uint32(1)
+"""Set in the byte kept of a word, so that it is never 0, which is no word."""
 
 
 @dataclass(frozen=True)
@@ -79,19 +80,18 @@ class Near:
     """The rows so far. What is found depends on their order and content alone."""
 
     def __init__(self) -> None:
-        self.hashes = _Hashes()
         self.seen = self.kept = 0
         self.counts = np.zeros(COUNTS, np.uint32)
         self.slots = np.zeros((BANDS, SLOTS), np.uint32)
         self.marks = np.zeros((KEPT, HASHES), np.uint8)
-        self.ends = np.zeros((KEPT, 4, END_HASHES), np.uint8)
+        self.ends = np.zeros((KEPT, 4, END_WORDS), np.uint8)
         self.sums = np.zeros(KEPT, np.uint32)
         self.names = np.zeros(KEPT, np.uint64)
 
     def prime(self, prompt: str, answer: str) -> None:
         """Counts a row's words beforehand, so that the pattern of the rows is known from the first one on."""
-        pairs = self._pairs(np.concatenate((self._words(prompt), self._words(answer))))
-        self.counts[pairs >> np.uint32(14)] += np.uint32(1)
+        pairs = _pairs(_words(prompt, answer)[0])
+        self.counts[pairs >> HIGH] += np.uint32(1)
         self.seen += 1
 
     def look(self, name: int, prompt: str, answer: str, verdict: str = "") -> Twin | None:
@@ -101,9 +101,9 @@ class Near:
         `verdict` are never taken for repeats: they may say the opposite with nearly the same words.
         """
         self.seen += 1
-        asked, said = self._words(prompt), self._words(answer)
-        pairs = self._pairs(np.concatenate((asked, said)))
-        places = pairs >> np.uint32(14)
+        words, asked = _words(prompt, answer)
+        pairs = _pairs(words)
+        places = pairs >> HIGH
         known = self.counts[places]
         self.counts[places] = known + np.uint32(1)
         pairs = pairs[known <= max(COMMON_ROWS, COMMON * self.seen)]
@@ -111,52 +111,61 @@ class Near:
             return None
         while len(pairs) > MOST:
             pairs = pairs[(pairs & np.uint32(1)) == 0] >> np.uint32(1)
-        full = np.multiply.outer(pairs, TIMES).min(axis=0)
-        marks = (full >> np.uint32(3)).astype(np.uint8)
-        ends = self._ends(asked, said)
+        least = np.multiply.outer(pairs, TIMES).min(axis=0)
+        marks = (least >> np.uint32(4)).astype(np.uint8)
         text = f"{prompt}\n{answer}".encode(errors="replace")
         sums = zlib.crc32(text.translate(None, NOT_SUMS) + verdict.encode())
-        bands = (full.reshape(BANDS, -1) @ IN_BAND) * STIR
-        slots = bands >> np.uint32(32 - 19)
-        for place in self._candidates(self.slots[WHICH, slots]):
+        bands = (least.reshape(BANDS, -1) @ IN_BAND) * STIR
+        slots, tags = bands >> TO_SLOT, bands << TAG
+        ends = [words[:asked][:END_WORDS], words[:asked][-END_WORDS:]]
+        ends += [words[asked:][:END_WORDS], words[asked:][-END_WORDS:]]
+        for place in _candidates(self.slots[WHICH, slots], tags):
             likeness = (float((self.marks[place] == marks).mean()) - 1 / 256) * 256 / 255
-            if likeness < NEAR or int(self.sums[place]) != sums:
-                continue
-            if float((self.ends[place] == ends).mean(axis=1).min()) >= END_NEAR:
-                return Twin(int(self.names[place]), likeness)
+            if likeness >= NEAR and int(self.sums[place]) == sums and self._ends_alike(place, ends):
+                return Twin(int(self.names[place]), min(likeness, 0.99))
         place = self.kept % KEPT
-        self.marks[place], self.ends[place], self.sums[place], self.names[place] = marks, ends, sums, name
+        self.marks[place], self.sums[place], self.names[place] = marks, sums, name
+        self.ends[place] = 0
+        for part, end in enumerate(ends):
+            self.ends[place, part, : len(end)] = end | BEGUN
         self.kept += 1
-        self.slots[WHICH, slots] = self.kept
+        self.slots[WHICH, slots] = tags | np.uint32(place)
         return None
 
-    def _candidates(self, found: NDArray[np.uint32]) -> list[int]:
-        """Places of rows that share a band, those that share most first."""
-        there = found[found > max(0, self.kept - KEPT)]
-        if not len(there):
-            return []
-        numbers, often = np.unique(there, return_counts=True)
-        return [(int(number) - 1) % KEPT for number in numbers[np.argsort(-often, kind="stable")]]
+    def _ends_alike(self, place: int, ends: list[Words]) -> bool:
+        """Whether at each end half of the words are the same, in whatever order."""
+        for before, end in zip(self.ends[place], ends, strict=True):
+            old, new = Counter(before[before > 0].tolist()), Counter((end | BEGUN).astype(np.uint8).tolist())
+            if (old & new).total() < END_NEAR * max(old.total(), new.total()):
+                return False
+        return True
 
-    def _words(self, text: str) -> Words:
-        """A hash for each word, without case and punctuation."""
-        if text.isascii():
-            words = text.encode().translate(PLAIN).split()
-        else:
-            words = [word.encode(errors="replace") for word in WORD.findall(text.lower())]
-        return np.array(list(map(self.hashes.__getitem__, words)), dtype=np.uint32)
 
-    def _pairs(self, words: Words) -> Words:
-        pairs = words[:-1] * FIRST + words[1:] * SECOND if len(words) > 1 else words
-        pairs = (pairs ^ (pairs >> np.uint32(15))) * STIR
-        return pairs ^ (pairs >> np.uint32(13))
+def _candidates(found: Words, tags: Words) -> list[int]:
+    """Places of rows that share a band, those that share most first. A band's tag tells most others apart."""
+    there = found[(found & ~PLACE) == tags] & PLACE
+    if not len(there):
+        return []
+    numbers, often = np.unique(there, return_counts=True)
+    return [int(place) for place in numbers[np.argsort(-often, kind="stable")]]
 
-    def _ends(self, asked: Words, said: Words) -> NDArray[np.uint8]:
-        """Marks of the single words at the beginning and the end of prompt and answer."""
-        parts = [asked[:END_WORDS], asked[-END_WORDS:], said[:END_WORDS], said[-END_WORDS:]]
-        none = np.zeros(1, np.uint32)
-        parts = [part if len(part) else none for part in parts]
-        starts = list(accumulate(map(len, parts[:-1]), initial=0))
-        words = np.multiply.outer(np.concatenate(parts), TIMES[:END_HASHES])
-        least: Words = np.minimum.reduceat(words, starts, axis=0)
-        return (least >> np.uint32(3)).astype(np.uint8)
+
+def _words(prompt: str, answer: str) -> tuple[Words, int]:
+    """A hash for each word of both, without case and punctuation; how many of them are the prompt's."""
+    asked, said = _split(prompt), _split(answer)
+    return np.array(list(map(zlib.crc32, asked + said)), dtype=np.uint32), len(asked)
+
+
+def _split(text: str) -> list[bytes]:
+    if not text.isascii():
+        text = text.lower()
+        text = " ".join(WORD.findall(text)) if UNSPACED_LETTER.search(text) else POINTS.sub(" ", text)
+    return text.encode(errors="replace").translate(PLAIN).split()
+
+
+def _pairs(words: Words) -> Words:
+    """32 bits of each two neighbouring words; of a single word itself."""
+    pairs = words[:-1] * FIRST + words[1:] * SECOND if len(words) > 1 else words * FIRST
+    pairs ^= pairs >> np.uint32(15)
+    pairs *= STIR
+    return pairs

@@ -11,13 +11,13 @@ LETTERS, SHARE = 4, 0.5
 """A text of fewer letters, or without a script that has half of them, has none."""
 SAME = {name: "Chinese or Japanese" for name in ("CJK", "HIRAGANA", "KATAKANA", "IDEOGRAPHIC", "HALFWIDTH")}
 SAME |= {"FULLWIDTH": "Latin"}
-PLAIN_LETTERS = re.compile("[A-Za-z]")
+PLAIN_LETTERS = re.compile(rf"[A-Za-z](?:[^A-Za-z]*[A-Za-z]){{{LETTERS - 1}}}")
 
 
 def script_of(text: str) -> str | None:
     """Latin, Cyrillic, Arabic …; None: no letters to tell by, or several scripts side by side."""
     if text.isascii():
-        return "Latin" if len(PLAIN_LETTERS.findall(text[:LOOKED_AT])) >= LETTERS else None
+        return "Latin" if PLAIN_LETTERS.search(text) else None
     letters = [letter for letter in text[: 2 * LOOKED_AT] if letter.isalpha()][:LOOKED_AT]
     if not letters:
         return None

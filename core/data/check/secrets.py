@@ -45,6 +45,12 @@ FORMS = (
         re.compile(r"(?<=://)[^\s/:@\"'<>]{1,64}:[^\s/:@\"'<>]{3,200}(?=@[\w.-])"),
     ),
 )
+ANCHORS = re.compile(
+    r"_(?:(?<=gh[pousr]_)|(?<=hf_)|(?<=npm_)|(?<=github_)pat_|(?<=[sr]k_)live_)"
+    r"|-(?:(?<=sk-)|(?<=xox[abeprs]-)|(?<=glpat-)|(?<=pypi-)|----BEGIN)|A(?:KIA|SIA|Iza)|J(?<=eyJ)|://"
+)
+"""One of them stands in every text that holds any of FORMS; each begins with what is rare in a text, so that
+a text without any is soon known."""
 SAMPLE = re.compile(
     r"example|sample|dummy|your|pass|secret|changeme|x{3}|\*{3}|\$|\{|<|\[|%s|1234", re.IGNORECASE
 )
@@ -52,7 +58,9 @@ SAMPLE = re.compile(
 FEW_LETTERS = 8
 """A key of fewer different characters was typed by hand, such as sk-xxxx."""
 
-DIGITS = re.compile(r"(?<![\d.,/_-])[3-6]\d{3}(?:[ -]?\d{4,6}){2}(?:[ -]?\d{1,7})?(?![\d.,/_-]*\d)")
+# what must not stand before comes after the first digit: digits are found far quicker than places before them
+DIGITS = re.compile(r"[3-6](?<![\d.,/_-][3-6])\d{3}(?:[ -]?\d{4,6}){2}(?:[ -]?\d{1,7})?(?![\d.,/_-]*\d)")
+NO_DIGITS = bytes(byte for byte in range(256) if not 48 <= byte <= 57)
 BRANDS = re.compile(r"4\d{15}|5[1-5]\d{14}|2[2-7]\d{14}|3[47]\d{13}|6(?:011|5\d\d)\d{12}")
 EMAIL = re.compile(r"(?<![\w.%+/:-])[A-Za-z0-9][\w.%+-]{0,63}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}\b")
 NOBODY = re.compile(
@@ -63,10 +71,19 @@ NOBODY = re.compile(
 
 
 def find_secret(text: str) -> str | None:
-    for form in FORMS:
+    for form in FORMS if ANCHORS.search(text) else ():
         if form.anchor in text and any(_real(form, found) for found in form.pattern.finditer(text)):
             return form.kind
-    return "the number of a credit card" if any(map(_card, DIGITS.finditer(text))) else None
+    return (
+        "the number of a credit card"
+        if _has_digits(text) and any(map(_card, DIGITS.finditer(text)))
+        else None
+    )
+
+
+def _has_digits(text: str) -> bool:
+    """Whether there are enough for a card's number: much quicker to know than where."""
+    return len(text.encode(errors="replace").translate(None, NO_DIGITS)) >= 13
 
 
 def mend_secret(text: str) -> str:

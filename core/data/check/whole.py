@@ -17,7 +17,7 @@ from core.data.findings import SHOWN_ROWS
 LEAST = 20
 """Rows below which nothing can be called the rest."""
 DOMINATES = 0.2
-"""Share of rows with one and the same answer from which it is what the model mostly learns."""
+"""Share of all answers that are one and the same from which it is what the model mostly learns."""
 LABEL_DOMINATES = 0.6
 """The same for an answer of one word: of two or three classes each has a large share by right."""
 ANSWERS = 1_000
@@ -51,13 +51,13 @@ class Answers:
     """The most frequent answers (Misra and Gries 1982); counts are at most a thousandth too low."""
 
     def __init__(self) -> None:
-        self.rows = 0
+        self.total = 0
         self.by_key: dict[int, Some] = {}
 
     def add(self, name: int, answers: Iterable[str]) -> None:
         """A row's answers; case and blanks do not count."""
-        self.rows += 1
         for said in {" ".join(answer.split()) for answer in answers}:
+            self.total += 1
             key = hashed(said.casefold())
             if key in self.by_key or len(self.by_key) < ANSWERS:
                 some = self.by_key.setdefault(key, Some(example=said[: EXCERPT + 1]))
@@ -69,16 +69,16 @@ class Answers:
                         del self.by_key[other]
 
     def dominating(self) -> Some | None:
-        """The most frequent answer, where it is more than the rest bears."""
-        if self.rows < LEAST or not self.by_key:
+        """The most frequent answer, where too large a part of all answers is this one."""
+        if self.total < LEAST or not self.by_key:
             return None
         most = max(self.by_key.values(), key=lambda some: some.count)
         least = LABEL_DOMINATES if is_label(most.example) else DOMINATES
-        return most if most.count > least * self.rows else None
+        return most if most.count > least * self.total else None
 
 
 def is_label(answer: str) -> bool:
-    return len(answer.split()) == 1
+    return len(answer.split(None, 1)) == 1
 
 
 class Scripts:
