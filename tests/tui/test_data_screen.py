@@ -100,7 +100,7 @@ async def test_a_half_typed_path_is_completed_from_the_list(at_data, job, here):
         await pilot.pause()
         await pilot.press(*"val")
         await until(pilot, lambda: len(near(at_data)) == 2)
-        await pilot.press("down", "enter")
+        await pilot.press("enter")
         await until(pilot, lambda: job.asked)
         assert job.asked[0]["source"] == str(here / "valid.jsonl")
 
@@ -325,7 +325,7 @@ async def test_sources_are_added_weighed_and_taken_out(at_data, job, here):
         await until(pilot, lambda: len(near(at_data)) == 3)
         await pilot.press(*"val")
         await until(pilot, lambda: len(near(at_data)) == 2)
-        await pilot.press("down", "enter")
+        await pilot.press("enter")
         await until(pilot, lambda: at_data.journey.get("data.more"))
         assert at_data.journey.get("data.more") == [{"source": str(here / "valid.jsonl")}]
         sources = at_data.screen.query_one(SourceList)

@@ -47,7 +47,7 @@ class DataScreen(StepScreen):
     DEFAULT_CSS = """
     DataScreen #refusal { height: 1fr; min-height: 6; margin-top: 1; }
     DataScreen.-tall #rows { margin-top: 1; height: auto; max-height: 12; }
-    DataScreen.-tall #below { margin: 1 0; height: 1fr; }
+    DataScreen.-tall #below { margin: 1 0; height: 1fr; max-height: 100%; }
     DataScreen.-tall #sentence { margin-bottom: 1; }
     DataScreen #format { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
     """
@@ -232,7 +232,7 @@ class DataScreen(StepScreen):
             return
         kind, value = chosen
         if kind == "look":
-            self.journey.row = value
+            self.journey.row, self.journey.source = value
             self.action_next()
             return
         refused = remedies.apply(self.journey, value)
@@ -294,7 +294,7 @@ class DataScreen(StepScreen):
         self.query_one("#found").display = not listing and not error
         line, kind = self.query_one("#progress", ProgressLine), self.query_one("#format", Static)
         kind.display = line.display = not listing
-        told = Content("") if error or report is None else format_line(report)
+        told = Content("") if error or report is None else format_line(report, line.busy)
         if error:
             line.quiet()  # it stands below, whole
         elif report is not None and line.busy:
@@ -304,23 +304,27 @@ class DataScreen(StepScreen):
         kind.update(told)
         self._show_sources()
         if not listing:
-            self.call_after_refresh(self._show_found)
+            self.call_after_refresh(self._show_found)  # once there is room for it
         self.refresh_bindings()
 
     def _show_sources(self) -> None:
-        journey, about = self.journey, (self._report or {}).get("sources") or ()
+        journey, report, place = self.journey, self._report or {}, self.query_one(SourceList)
+        about, whole = report.get("sources") or (), bool(report.get("complete", True))
         drawn = [
             source_line(
-                place,
-                str(source_choice.get(journey, place, "source")),
-                float(source_choice.get(journey, place, "weight") or 1),
-                about[place] if place < len(about) else None,
+                which,
+                str(source_choice.get(journey, which, "source")),
+                float(source_choice.get(journey, which, "weight") or 1),
+                about[which] if which < len(about) else None,
+                whole,
+                place.size.width or 76,
             )
-            for place in range(source_choice.count(journey))
+            for which in range(source_choice.count(journey))
         ]
-        self.query_one(SourceList).show(drawn, self._which)
+        place.show(drawn, self._which)
 
     def _show_found(self) -> None:
+        self._show_sources()
         if self._report is not None:
             self.query_one(DataFound).show(self._report, self.journey)
             self.query_one(DataDials).tell(self._report)

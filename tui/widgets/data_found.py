@@ -12,7 +12,7 @@ from textual.widgets import DataTable, Static
 from tui import find_out
 from tui.remedies import taken
 from tui.widgets.finding_list import FindingList
-from tui.widgets.length_panel import OF_LENGTH, length_picture, length_sentence
+from tui.widgets.length_panel import OF_LENGTH, LengthPicture, length_sentence
 from tui.widgets.report_view import cell, columns_line
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ class DataFound(Vertical):
     """Keeps what it showed while the data is read again, so that nothing jumps."""
 
     DEFAULT_CSS = """
-    DataFound { height: 1fr; min-height: 12; }
+    DataFound { height: 1fr; min-height: 10; }
     DataFound #columns { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
-    DataFound #rows { height: 1fr; min-height: 4; background: $background; scrollbar-size-vertical: 1; }
-    DataFound #below { height: 5; }
+    DataFound #rows { height: 1fr; min-height: 3; background: $background; scrollbar-size-vertical: 1; }
+    DataFound #below { height: 1fr; min-height: 4; max-height: 6; }
     DataFound #lengths { width: 1fr; height: 100%; }
     DataFound #findings { width: 1fr; height: 100%; margin-left: 2; }
     DataFound #sentence { height: 2; }
@@ -42,7 +42,7 @@ class DataFound(Vertical):
         rows.term = "columns"  # type: ignore[attr-defined]
         yield rows
         with Horizontal(id="below"):
-            yield Static(id="lengths")
+            yield LengthPicture(id="lengths")
             yield FindingList(id="findings")
         yield Static(id="sentence")
 
@@ -57,9 +57,7 @@ class DataFound(Vertical):
         """The picture and the sentence for the length that is chosen now, or that the plan would choose."""
         told = find_out.at_length(journey, report)
         length = told["length"] if told else journey.get("length")
-        place = self.query_one("#lengths", Static)
-        width, height = max(place.size.width - 1, 8), place.size.height
-        place.update(length_picture(report.get("lengths"), width, height, length))
+        self.query_one(LengthPicture).show(report.get("lengths"), length)
         sentence = length_sentence(told, report.get("lengths"), length, journey.get("data.long") or "cut")
         self.query_one("#sentence", Static).update(sentence)
 

@@ -19,7 +19,7 @@ MOST_ROWS = 40
 """Row numbers that are listed; the rest is counted."""
 
 Chosen = tuple[str, Any]
-"""("remedy", the remedy) or ("look", a row's number)."""
+"""("remedy", the remedy) or ("look", (a row's number, its source's))."""
 
 
 def row_numbers(finding: Mapping[str, Any]) -> str:
@@ -98,7 +98,7 @@ class FindingPane(ModalScreen["Chosen | None"]):
 
     def action_look(self) -> None:
         if self._finding.get("rows"):
-            self.dismiss(("look", int(self._finding["rows"][0])))
+            self.dismiss(("look", (int(self._finding["rows"][0]), int(self._finding.get("source") or 0))))
 
     def action_leave(self) -> None:
         self.dismiss(None)

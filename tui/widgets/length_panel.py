@@ -1,6 +1,6 @@
 """What a length does to the rows: the histogram with the length marked, and a sentence with the numbers.
 
-Pure functions of a report's `lengths`; nothing is read again when the length changes.
+From a report's `lengths` alone; nothing is read again when the length changes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from textual.content import Content
+from textual.events import Resize
+from textual.widgets import Static
 
 from core.data.lengths import longer_than
 from core.numbers import count, percent
@@ -32,6 +34,28 @@ OF_LENGTH = (
     "end_absent",
 )
 """Codes of findings that hold for one length alone."""
+
+
+class LengthPicture(Static):
+    """The histogram, drawn for whatever room there is."""
+
+    term = "length"
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._shown: tuple[Mapping[str, Any] | None, int | None] | None = None
+
+    def show(self, lengths: Mapping[str, Any] | None, limit: int | None) -> None:
+        self._shown = (lengths, limit)
+        self._draw()
+
+    def on_resize(self, event: Resize) -> None:
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._shown is not None and self.size.height:
+            lengths, limit = self._shown
+            self.update(length_picture(lengths, max(self.size.width - 1, 8), self.size.height, limit))
 
 
 def length_picture(lengths: Mapping[str, Any] | None, width: int, height: int, limit: int | None) -> Content:

@@ -41,8 +41,11 @@ def sure(confidence: float) -> str:
     return "certain" if confidence >= 0.995 else f"{percent(confidence)} sure"
 
 
-def format_line(report: Mapping[str, Any]) -> Content:
-    """What the rows are, how sure that is, and by what it was told: `ShareGPT · 98 % sure · turns …`."""
+def format_line(report: Mapping[str, Any], brief: bool = False) -> Content:
+    """What the rows are, how sure that is, and by what it was told: `ShareGPT · 98 % sure · turns …`.
+
+    `brief`: without the last of it, so that something else can follow.
+    """
     sources = report.get("sources") or ()
     if len(sources) > 1:
         kinds = {FORMATS.get(str(one.get("format")), str(one.get("format"))) for one in sources}
@@ -50,7 +53,7 @@ def format_line(report: Mapping[str, Any]) -> Content:
     kind = str(report.get("format") or "unknown")
     if kind == "unknown":
         return Content.assemble(("not recognised", "bold $text-warning"), " · m says what each column is")
-    why = str((sources[0].get("why") if sources else "") or LOOKS.get(kind, ""))
+    why = "" if brief else str((sources[0].get("why") if sources else "") or LOOKS.get(kind, ""))
     confidence = float(report.get("confidence") or 0)
     colour = "$foreground 60%" if confidence >= 0.7 else "$text-warning"
     return Content.assemble(
@@ -65,7 +68,8 @@ def rows_line(report: Mapping[str, Any]) -> Content:
     if not report.get("complete", True):
         whole = report.get("rows") or report.get("rows_estimate")
         about = "" if report.get("rows") else "about "
-        pieces.append((f"the first {count(report.get('looked_at') or HEAD)} rows", "bold"))
+        read = sum(int(one.get("rows") or 0) for one in report.get("sources") or ()) or HEAD
+        pieces.append((f"the first {count(read)} rows", "bold"))
         pieces.append(f" of {about}{count(whole)}" if whole else "")
     else:
         pieces.append(f"{count(report.get('rows'))} rows: {count(report.get('train_rows'))} to learn from, ")

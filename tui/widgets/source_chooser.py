@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from tui.journey import Journey
 
 
+def stands(text: str) -> bool:
+    """Whether a typed source can be meant as it is: a path that is there, an address, a Hub id."""
+    return "://" in text or source_choice.on_hub(text) or Path(text).expanduser().exists()
+
+
 class SourceChooser(Vertical):
     """Shows the first source until another is typed; `choose` asks for any of them, or for one more."""
 
@@ -125,7 +130,8 @@ class SourceChooser(Vertical):
         near = self.query_one("#near", OptionList)
         self._near = {offer.key: offer for offer in found}
         near.set_options(Option(line, id=offer.key) for offer, line in zip(found, lines(found), strict=True))
-        near.highlighted = 0
+        # what is half typed and stands for nothing yet means the first that it could become
+        near.highlighted = int(bool(text) and len(found) > 1 and not stands(text))
 
     @on(Input.Submitted, "#source")
     def _entered(self, event: Input.Submitted) -> None:

@@ -13,20 +13,24 @@ from core.numbers import count, number
 from tui.source_choice import short
 from tui.widgets.report_view import FORMATS, sure
 
-NAME = 34
-"""Cells of the column of names."""
+BESIDE = 54
+"""Cells of all columns but that of the names."""
 
 
-def source_line(place: int, source: str, weight: float, about: Mapping[str, Any] | None) -> Content:
+def source_line(
+    place: int, source: str, weight: float, about: Mapping[str, Any] | None, complete: bool, width: int
+) -> Content:
     """`1  train.jsonl     Alpaca · 98 % sure     999 rows   × 2`; `about` is None until it was read."""
+    room = min(max(width - BESIDE, 12), 40)
     name = short(source)
-    name = name if len(name) <= NAME else "…" + name[1 - NAME :]
-    pieces: list[tuple[str, str] | str] = [(f"{place + 1}  ", "$foreground 60%"), f"{name:<{NAME}}  "]
+    name = name if len(name) <= room else "…" + name[1 - room :]
+    pieces: list[tuple[str, str] | str] = [(f"{place + 1} ", "$foreground 60%"), f"{name:<{room}}  "]
     if about:
         kind = str(about.get("format") or "unknown")
         found = FORMATS.get(kind, "not recognised")
         told = f"{found} · {sure(float(about.get('confidence') or 0))}" if kind in FORMATS else found
-        pieces += [f"{told:<26}", f"{count(about.get('rows')):>9} rows"]
+        rows = f"{count(about.get('rows'))} rows" if complete else ""
+        pieces.append(f"{told:<32}{rows:>12}")
     pieces.append((f"  × {number(weight)}", "$text-primary" if weight != 1 else "$foreground 60%"))
     return Content.assemble(*pieces)
 
