@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from core.data.check.leaks import find_leaks, say_leaks
+from core.data.dividing import divided
 from core.data.findings import Finding
 from core.data.fit import Key
-from core.data.held_out import Choice, bin_by, repeats
 from core.data.making import Making, Progress, choose_template, screen_of
 from core.data.reading import Opened, about, findings, open_all, open_held_out
-from core.data.store import Places, Rows, Store, Writer
+from core.data.store import Rows, Store, Writer
 from core.data.templates import Template
 from core.errors import UserError
 from core.spec import RunSpec
@@ -93,31 +93,3 @@ def _held_apart(apart: Opened, store: Store, making: Making, folder: Path) -> tu
     say_leaks(leaks, numbers, apart.tally)
     kept = ~np.isin(np.array(of_row, np.int64), leaks.out)
     return Rows(Store(path, forget=True), np.flatnonzero(kept)), len(leaks.out)
-
-
-def divided(store: Store, sources: list[Opened], spec: RunSpec) -> tuple[Rows, Rows]:
-    """The rows that are learned, as often as an epoch sees them, and those held out as a share."""
-    share = spec.data.eval if isinstance(spec.data.eval, float) else 0.0
-    weights = {one.number: one.spec.weight for one in sources}
-    texts = {one.number for one in sources if one.is_text}
-    names = ("key", "asked", "source", "row")
-    facts = list(zip(*(store.column(name).tolist() for name in names), strict=True))
-    choice = Choice()
-    parts: list[int] = []
-    for place, (key, asked, source, row) in enumerate(facts):
-        again = place > 0 and facts[place - 1][2:] == (source, row)
-        parts.append(parts[-1] + 1 if again else 0)
-        last = place + 1 == len(facts) or facts[place + 1][2:] != (source, row)
-        if last:
-            choice.add((key, asked), [0] * (parts[-1] + 1), 1, spec.seed, is_text=source in texts)
-    way, bins = choice.held_out(share)
-    at = np.array(
-        [bin_by(way, one[:2], part, spec.seed) for one, part in zip(facts, parts, strict=True)], np.int64
-    )
-    held = np.isin(at, list(bins))
-    times = [repeats(source, row, weights[source], spec.seed) for _, _, source, row in facts]
-    places: Places = np.arange(len(store))
-    train = np.repeat(places, np.where(held, 0, np.array(times, np.int64)))
-    # in the order of their bins, which is by chance: what looks only at the first sees all sources
-    out = places[held]
-    return Rows(store, train), Rows(store, out[np.argsort(at[held], kind="stable")])

@@ -5,13 +5,16 @@ library then draws the borders where positions fall back (`find_packed_sequence_
 transformers/masking_utils.py). What fills a line up is a document of its own for each token.
 """
 
+from array import array
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from core.data.pack import packs
+from core.data.pack import WINDOW, best_fit
 from core.data.store import Row, Rows
 from core.errors import UserError
 
@@ -23,16 +26,26 @@ class Packs(Sequence[Any]):
     """Rows laid end to end, up to `length` tokens: each item is the list of its documents."""
 
     def __init__(self, rows: Rows, length: int):
-        numbers = zip(rows.store.column("source").tolist(), rows.store.column("row").tolist(), strict=True)
-        known = list(numbers)
         self.rows = rows
-        self.packs = packs([known[place] for place in rows.places], rows.lengths().tolist(), length)
+        store, lengths = rows.store, rows.lengths()
+        source, row = (store.column(name)[rows.places] for name in ("source", "row"))
+        window = (row - 1) // WINDOW
+        begins = np.flatnonzero((np.diff(source) != 0) | (np.diff(window) != 0)) + 1
+        order, ends = array("q"), array("q")
+        for at, stop in pairwise([0, *begins.tolist(), len(rows)]):
+            for pack in best_fit(lengths[at:stop].tolist(), length):
+                order.extend(at + one for one in pack)
+                ends.append(len(order))
+        self._order, self._ends = order, ends
 
     def __len__(self) -> int:
-        return len(self.packs)
+        return len(self._ends)
 
     def __getitem__(self, place: Any) -> list[Row]:
-        return [self.rows[one] for one in self.packs[place]]
+        if not 0 <= place < len(self):
+            raise IndexError(place)
+        begin = self._ends[place - 1] if place else 0
+        return [self.rows[one] for one in self._order[begin : self._ends[place]]]
 
 
 def labels(row: Row) -> list[int]:

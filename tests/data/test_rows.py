@@ -233,3 +233,34 @@ def test_gsm8k_is_looked_at_in_seconds(shared: Path) -> None:
     )
     assert report["rows"] == 7473 == report["lengths"]["count"]
     assert time.monotonic() - started < 120  # about 4 s alone on two cores
+
+
+def test_long_rows_are_dropped_or_split_with_the_marks_that_they_have(tmp_path: Path) -> None:
+    rows = [*PAIRS[:20], {"prompt": "ask " * 40, "completion": "say " * 40}]
+    source = write_jsonl(tmp_path / "rows.jsonl", rows)
+    whole = list(built(spec_of(source, data={"eval": 0})).train)[20]
+    dropped = built(spec_of(source, data={"eval": 0, "long": "drop"}, length=32))
+    assert len(dropped.train) == 20 and dropped.counts["dropped"] == 1
+    parts = built(spec_of(source, data={"eval": 0, "long": "split"}, length=32))
+    pieces = [row for row in parts.train if row["row"] == 21]
+    at = len(whole["input_ids"]) // 32 * 32
+    assert (
+        pieces[-1]["input_ids"] == whole["input_ids"][at:] and pieces[-1]["learned"] == whole["learned"][at:]
+    )
+    assert all(1 in piece["learned"][1:] for piece in pieces)
+    assert {one.code for one in parts.findings} >= {"split_long", "pieces_left_out"}
+    assert parts.counts["split"] == 1 and parts.counts["pieces"] == len(pieces)
+
+
+def test_the_head_alone_tells_that_it_is_not_all(tmp_path: Path) -> None:
+    many = [{"prompt": f"What is {n}?", "completion": f"It is {n}."} for n in range(2_500)]
+    spec = spec_of(write_jsonl(tmp_path / "many.jsonl", many))
+    report = report_on(spec, preview=True)
+    assert report["complete"] is False and report["rows"] is None and report["fingerprint"] is None
+    assert report["rows_estimate"] == pytest.approx(2_500, rel=0.05)
+    assert report["train_rows"] + report["eval_rows"] == pytest.approx(2_500, rel=0.05)
+    assert report["lengths"]["count"] == 1_000 and report["example"]["row"] == 1
+    whole = report_on(spec)
+    assert whole["complete"] is True and whole["rows"] == 2_500 == sum(
+        n for _, n in whole["lengths"]["table"]
+    )
