@@ -4,6 +4,8 @@ import pytest
 from textual.app import App
 
 from tests.tui.steps import report
+from tui.journey import Journey
+from tui.widgets.data_found import shown_findings
 from tui.widgets.field import number, turned
 from tui.widgets.length_panel import length_picture, length_sentence
 from tui.widgets.progress_line import ProgressLine, progress_text
@@ -184,3 +186,11 @@ async def test_the_progress_line_keeps_its_place_and_falls_silent():
         line.quiet()
         await pilot.pause()
         assert not line.busy and str(line.content) == "" and line.size.height == 1
+
+
+def test_findings_name_the_screens_keys_not_the_commands_options(tmp_path):
+    from core.data.columns import HOW_TO_MAP
+
+    found = {"severity": "warn", "code": "guessed_columns", "message": "guessed", "todo": HOW_TO_MAP}
+    shown = shown_findings(report(findings=[found]), Journey(tmp_path))
+    assert shown[0]["todo"] == "m says which column is what"

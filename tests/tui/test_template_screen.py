@@ -208,3 +208,18 @@ async def test_leaving_lets_the_process_go(at_template, rows):
         assert not rows.closed
         at_template.goto("runs")
         await until(pilot, lambda: rows.closed)
+
+
+async def test_before_all_is_read_no_end_of_the_rows_is_claimed(at_template, job, rows):
+    at_template.journey.report, job.head = None, report(complete=False, rows=None, rows_estimate=7473)
+    at_template.journey.preview = job.head
+    job.gate.clear()
+    async with at_template.run_test(size=(80, 24)) as pilot:
+        at_template.goto("template")
+        await until(pilot, lambda: "of about 7,473" in shown(at_template, "#row-hint"))
+        await until(pilot, lambda: "450 of 999" in shown(at_template, "#note"))
+        await pilot.press("p")
+        await pilot.pause()
+        assert at_template.journey.row == 1, "there is no way around an end that is not known"
+        job.gate.set()
+        await until(pilot, lambda: at_template.journey.report)

@@ -182,11 +182,13 @@ class TemplateScreen(StepScreen):
 
     @property
     def _rows(self) -> int:
-        """Rows of the source that is looked at; 0 while that is not known."""
+        """Rows of the source that is looked at; 0 until all were read."""
         known, sources = self.journey.known, self.journey.known.get("sources") or ()
+        if not known.get("complete", True):
+            return 0
         if self.journey.source < len(sources):
             return int(sources[self.journey.source].get("rows") or 0)
-        return int(known.get("rows") or known.get("rows_estimate") or 0)
+        return int(known.get("rows") or 0)
 
     def action_row(self, by: int) -> None:
         """The next or previous row, around the end; several keys in a row are one reading."""
@@ -230,14 +232,16 @@ class TemplateScreen(StepScreen):
     def _tell_row(self) -> None:
         """How many rows there are, and what was found of this one."""
         here, journey = self.journey.row, self.journey
-        pieces: list[tuple[str, str] | str] = [f"of {count(self._rows or None)}"]
+        about = journey.known.get("rows_estimate")
+        of = f"of {count(self._rows)}" if self._rows else f"of about {count(about)}" if about else ""
+        pieces: list[tuple[str, str] | str] = [of]
         if source_choice.count(journey) > 1:
             name = str(source_choice.get(journey, journey.source, "source"))
             pieces.append((f" in {source_choice.short(name)}", "bold"))
         if self._shown.get("held_out"):
             pieces.append((" · held out", "$text-accent"))
-        about = [one for one in self._findings() if here in (one.get("rows") or ())]
-        codes = {one["code"]: one for one in [*about, *(self._shown.get("findings") or ())]}
+        told = [one for one in self._findings() if here in (one.get("rows") or ())]
+        codes = {one["code"]: one for one in [*told, *(self._shown.get("findings") or ())]}
         for code, one in codes.items():
             mark, colour = MARKS[str(one.get("severity", "info"))]
             pieces.append((f" · {mark} {called(code)}", colour))

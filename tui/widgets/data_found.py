@@ -77,8 +77,16 @@ class DataFound(Vertical):
 
 
 def shown_findings(report: Mapping[str, Any], journey: Journey) -> list[Mapping[str, Any]]:
-    """The report's findings without those about a length that is no longer the chosen one."""
-    found = list(report.get("findings") or ())
+    """The report's findings as they are for this screen: its keys stand for the commands' options.
+
+    Those about a length that is no longer the chosen one are left out.
+    """
+    from core.data.columns import HOW_TO_MAP
+
+    found: list[Mapping[str, Any]] = [
+        {**one, "todo": str(one.get("todo") or "").replace(HOW_TO_MAP, "m says which column is what")}
+        for one in report.get("findings") or ()
+    ]
     asked = journey.asked if report is journey.report else None
     if asked is None or asked.get("length") == journey.get("length"):
         return found

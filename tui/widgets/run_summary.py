@@ -10,12 +10,20 @@ from textual.content import Content
 from core.numbers import count, duration, gib, money, number, percent, rate
 from core.plan.objective import ABOUT, NAMES
 from tui.model_list import SHOWN
+from tui.source_choice import short
+from tui.widgets.finding_list import called
 from tui.widgets.method_table import place
 from tui.widgets.report_view import FORMATS
 
 if TYPE_CHECKING:
     from core.prepare import Prepared
 
+LEARNED = {
+    "assistant": "the answers are learned",
+    "last": "the last answer is learned",
+    "completion": "all from the first answer on is learned",
+    "all": "every token is learned",
+}
 NAME = 10
 """Width of the names' column, in cells."""
 
@@ -57,7 +65,12 @@ def facts(prepared: Prepared, runs_dir: Path) -> list[tuple[str, str]]:
     found.append(("disk", _disk(prepared, runs_dir)))
     longer = report.get("longer_than_length") or 0
     if longer:
-        found.append(("cut", f"{count(longer)} rows are longer than {count(spec.length)} tokens"))
+        done = {"cut": "lose their end", "drop": "are left out", "split": "are trained in pieces"}
+        said = f"{count(longer)} rows are longer than {count(spec.length)} tokens and {done[spec.data.long]}"
+        found.append(("long rows", said))
+    for name, codes in (("left out", spec.data.drop), ("mended", spec.data.mend)):
+        if codes:
+            found.append((name, ", ".join(called(code) for code in codes)))
     return found
 
 
@@ -65,12 +78,14 @@ def _data(prepared: Prepared) -> str:
     report = prepared.report
     kind = FORMATS.get(str(report.get("format")), str(report.get("format")))
     held = f"{count(report['eval_rows'])} held out" if report.get("eval_rows") else "none held out"
-    return f"{prepared.spec.data.source} · {kind} · {count(report['train_rows'])} rows, {held}"
+    data = prepared.spec.data
+    more = "".join(f" + {short(one.source)} × {number(one.weight)}" for one in data.more)
+    return f"{data.source}{more} · {kind} · {count(report['train_rows'])} rows, {held}"
 
 
 def _template(prepared: Prepared) -> str:
     template = prepared.report.get("template")
-    learned = "the answers are learned" if prepared.spec.learn == "assistant" else "every token is learned"
+    learned = LEARNED[prepared.spec.learn]
     if prepared.spec.objective not in ("auto", "sft"):
         learned = "the answers are compared"
     if not template:

@@ -13,6 +13,8 @@ from core.numbers import percent
 def share(report: Mapping[str, Any]) -> str:
     """How much of all rows is learned, for the end of a line."""
     tokens, learned = report.get("tokens"), report.get("learned_tokens")
+    if not report.get("complete", True):
+        return ""
     return f" · of all rows {percent(learned / tokens)}" if tokens else ""
 
 
