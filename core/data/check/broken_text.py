@@ -12,8 +12,8 @@ for _byte in range(0x80, 0xA0):
 """What each byte from 0x80 on was read as, by latin-1 or by Windows-1252."""
 
 _TAIL = "[" + "".join(re.escape(said) for said, byte in SECOND.items() if byte < 0xC0) + "]"
-# UTF-8 that was read by the byte; or one byte of Windows-1252 alone
-BROKEN = re.compile(f"(?:[Â-ß]{_TAIL}|[à-ï]{_TAIL}{{2}}|[ð-ô]{_TAIL}{{3}})+|[\x80-\x9f]")
+# UTF-8 that was read by the byte, of the scripts that are in use; or one byte of Windows-1252 alone
+BROKEN = re.compile(f"(?:[Â-ÆÎ-Ñ×-Û]{_TAIL}|[à-ï]{_TAIL}{{2}}|[ð-ô]{_TAIL}{{3}})+|[\x80-\x9f]")
 SURE = "ÂÃâð"
 """First letters of broken accents, quotes and emoji. Others (É and a hard blank, say) also meet by chance, so
 of them two must stand side by side."""
@@ -59,12 +59,15 @@ def find_mojibake(text: str) -> str | None:
 
 def mend_mojibake(text: str) -> str:
     """Turns back what was decoded wrongly, once or several times."""
-    for _ in range(3):
-        mended = BROKEN.sub(_turned_back, text)
-        if mended == text:
-            break
-        text = mended
-    return text
+    mended = BROKEN.sub(_turned_back, text)
+    while mended != text and (again := BROKEN.sub(_turned_back_again, mended)) != mended:
+        text, mended = mended, again
+    return mended
+
+
+def _turned_back_again(found: re.Match[str]) -> str:
+    """What has been turned back once is broken still only where that is sure."""
+    return _turned_back(found) if found.group()[0] in SURE else found.group()
 
 
 def find_half(text: str) -> str | None:

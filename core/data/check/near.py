@@ -115,7 +115,8 @@ class Near:
         marks = (least >> np.uint32(4)).astype(np.uint8)
         text = f"{prompt}\n{answer}".encode(errors="replace")
         sums = zlib.crc32(text.translate(None, NOT_SUMS) + verdict.encode())
-        bands = (least.reshape(BANDS, -1) @ IN_BAND) * STIR
+        # with other numbers a row is no candidate, and does not take the slot of one that is
+        bands = ((least.reshape(BANDS, -1) @ IN_BAND) ^ np.uint32(sums)) * STIR
         slots, tags = bands >> TO_SLOT, bands << TAG
         ends = [words[:asked][:END_WORDS], words[:asked][-END_WORDS:]]
         ends += [words[asked:][:END_WORDS], words[asked:][-END_WORDS:]]

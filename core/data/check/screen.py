@@ -151,12 +151,14 @@ class Screen:
         name = one.source << ROW_BITS | one.row
         known = self.seen.add(key_of(one), name)
         if known is not None:
-            return [("duplicate", f"row {one.row:,} is {self._named(known)} again")]
+            return [("duplicate", f"{self._named(name)} is {self._named(known)} again")]
         asked, said = asked_and_said(one)
         twin = self.near.look(name, asked, said, str(one.label))
         if twin is None:
             return []
-        return [("near_duplicate", f"row {one.row:,} is {twin.likeness:.0%} like {self._named(twin.name)}")]
+        return [
+            ("near_duplicate", f"{self._named(name)} is {twin.likeness:.0%} like {self._named(twin.name)}")
+        ]
 
     def _asked_out(self, one: Conversation, found: list[Found]) -> bool:
         return any(code in self.drop for code, _ in found)

@@ -22,7 +22,8 @@ LABEL_DOMINATES = 0.6
 """The same for an answer of one word: of two or three classes each has a large share by right."""
 ANSWERS = 1_000
 """Answers that are counted at a time; what more than a thousandth of the rows say cannot be missed."""
-EXCERPT = 40
+EXCERPT = 4_000
+"""Characters kept of each, enough to know a whole key by before any of it is shown."""
 SCRIPT_OF_THE_REST = 0.95
 FAR = 5.0
 """Robust z (median and MAD of log lengths): of rows that are spread by chance, one in a million is so far."""
@@ -60,7 +61,7 @@ class Answers:
             self.total += 1
             key = hashed(said.casefold())
             if key in self.by_key or len(self.by_key) < ANSWERS:
-                some = self.by_key.setdefault(key, Some(example=said[: EXCERPT + 1]))
+                some = self.by_key.setdefault(key, Some(example=said[:EXCERPT]))
                 some.add(name)
             else:
                 for other in list(self.by_key):
