@@ -228,7 +228,7 @@ SAYS: dict[str, Wording] = {
         "turn them into plain line ends",
     ),
     "control": Wording(
-        "warn",
+        "info",
         "{n} row{s} ({where}) hold{es1} characters that cannot be seen, such as {detail}",
         "take them out",
         OUT,

@@ -90,7 +90,7 @@ def test_how_many_near_repeats_are_found(edits: int, least: float, most: float) 
     for row, said in enumerate(rows):
         again = edited(chance, words, said, edits)
         twin = near.look(1_000 + row, " ".join(again[:25]).title() + "?", " ".join(again[25:]) + ".")
-        found += twin is not None and twin.name == row
+        found += twin == row
     assert least <= found / len(rows) <= most
 
 
@@ -313,3 +313,34 @@ def test_rows_in_few_words() -> None:
     assert name_rows([3]) == "row 3" and name_rows([7, 8, 9]) == "rows 7 to 9"
     assert name_rows([1, 4, 9], count=12) == "rows 1, 4, 9 and 9 more"
     assert name_rows([1, 4], source="b.jsonl") == "b.jsonl rows 1, 4"
+
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+@pytest.mark.parametrize(
+    ("name", "codes"),
+    [
+        ("gsm8k/test.jsonl", {"control"}),
+        ("llamafactory/alpaca_en_demo.json", {"duplicate", "email", "one_word"}),
+        ("llamafactory/identity.json", {"placeholder"}),
+        ("llamafactory/glaive_toolcall_en_demo.json", {"duplicate", "near_duplicate", "email"}),
+        ("llamafactory/glaive_toolcall_zh_demo.json", {"duplicate", "wrong_order", "email"}),
+        ("mlx-wwdc25/train.jsonl", {"duplicate", "near_duplicate"}),
+        ("tinyshakespeare/input.txt", {"text_pieces"}),
+        ("litgpt/longform_train.json", set()),
+    ],
+)
+def test_what_is_said_of_real_data_is_what_was_seen_in_it(name: str, codes: set[str]) -> None:
+    if not (SHARED / name).exists():
+        pytest.skip(f"needs {name} beside the checkout")
+    from core.data.making import screen_of
+    from core.data.reading import conversations, findings, open_all
+    from core.spec import parse_spec
+
+    spec = parse_spec({"model": "none", "data": str(SHARED / name)})
+    sources = open_all(spec.data)
+    screen = screen_of(spec, sources)
+    assert all(one.row for one in conversations(sources[0], screen))
+    screen.end()
+    assert {finding.code for finding in findings(sources)} == codes

@@ -53,7 +53,7 @@ def find_mojibake(text: str) -> str | None:
     for found in BROKEN.finditer(text):
         if (was := _turned_back(found)) != found.group():
             seen = found.group()[:12]
-            return f"“{seen}” for “{was[:12]}”" if seen.isprintable() else f"that of “{was[:12]}”"
+            return f"{seen} for {was[:12]}" if seen.isprintable() else f"that of {was[:12]}"
     return None
 
 

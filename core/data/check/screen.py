@@ -156,9 +156,7 @@ class Screen:
         twin = self.near.look(name, asked, said, str(one.label))
         if twin is None:
             return []
-        return [
-            ("near_duplicate", f"{self._named(name)} is {twin.likeness:.0%} like {self._named(twin.name)}")
-        ]
+        return [("near_duplicate", f"{self._named(name)} beside {self._named(twin)}")]
 
     def _asked_out(self, one: Conversation, found: list[Found]) -> bool:
         return any(code in self.drop for code, _ in found)
