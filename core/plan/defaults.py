@@ -27,7 +27,7 @@ RATES = (
 PREFERENCE_RATES: dict[Objective, tuple[tuple[float, float, float], ...]] = {
     # full, LoRA; published recipes for 7 B: DPO 5e-7 and 5e-6, KTO 5e-7 to 1e-6, ORPO 5e-6 to 8e-6
     "dpo": (
-        (5e6, 1e-4, 1e-3),
+        (5e6, 5e-5, 5e-4),
         (1e8, 1e-5, 1e-4),
         (1e9, 1e-6, 5e-5),
         (4e9, 1e-6, 2e-5),
@@ -41,8 +41,8 @@ PREFERENCE_RATES: dict[Objective, tuple[tuple[float, float, float], ...]] = {
         (float("inf"), 8e-6, 3e-5),
     ),
     "kto": (
-        (5e6, 1e-4, 1e-3),
-        (1e8, 1e-5, 1e-4),
+        (5e6, 1e-5, 1e-4),
+        (1e8, 5e-6, 5e-5),
         (1e9, 1e-6, 2e-5),
         (4e9, 1e-6, 1e-5),
         (float("inf"), 5e-7, 5e-6),

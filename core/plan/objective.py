@@ -65,8 +65,11 @@ def refusal(objective: Objective, data: Objective) -> tuple[str, str, str] | Non
     if objective == "sft":
         return what, f"they are {WHAT[data]}, and the bad answers would be learned too", "set objective: kto"
     others = " or ".join(TAKES[data])
+    rows = {"dpo": "pairs", "kto": "labels"}.get(ROWS_OF[objective])
+    read = {"dpo": "preference", "kto": "kto"}.get(ROWS_OF[objective])
+    way = f"data.format: {read} with data.columns where they do hold {rows}" if rows else "give other data"
     why = f"it takes {WHAT[ROWS_OF[objective]]}, these are {WHAT[data]}"
-    return what, why, f"set objective: {others}, or give other data"
+    return what, why, f"set objective: {others}, or {way}"
 
 
 def settled(spec: RunSpec, data: str) -> Objective:
