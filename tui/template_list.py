@@ -50,5 +50,5 @@ def names() -> list[str]:
 def offered(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What the list shows and what it stands for; those whose tokens the tokenizer lacks say so."""
     lacks = report.get("lacking") or {}
-    named = [(f"✗ {name}: lacks tokens" if lacks.get(name) else name, name) for name in names()]
+    named = [(f"✗ {name}: no tokens" if lacks.get(name) else name, name) for name in names()]
     return [("auto", "auto"), *named, ("a Jinja file", FILE)]

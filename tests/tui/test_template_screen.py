@@ -119,7 +119,7 @@ async def test_tokens_are_set_apart_by_a_key(at_template, job):
 
 def test_a_template_whose_tokens_are_lacking_says_so():
     shown = {key: name for name, key in offered({"lacking": {"llama-3": ["<|eot_id|>"]}})}
-    assert "lacks tokens" in shown["llama-3"] and shown["chatml"] == "chatml"
+    assert "no tokens" in shown["llama-3"] and shown["chatml"] == "chatml"
 
 
 async def test_another_template_makes_the_example_anew(at_template, job):

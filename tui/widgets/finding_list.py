@@ -1,4 +1,4 @@
-"""The findings as a list to walk through, and below them what was left out or mended for their sake."""
+"""What was left out or mended, which can be taken back, and the findings as a list to walk through."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class FindingList(OptionList):
 
     @property
     def marked(self) -> Mapping[str, Any] | None:
-        place = self.highlighted
-        return self._findings[place] if place is not None and place < len(self._findings) else None
+        place = (self.highlighted or 0) - len(self._taken)
+        return self._findings[place] if 0 <= place < len(self._findings) else None
 
     def show(self, findings: Sequence[Mapping[str, Any]], taken: Sequence[tuple[str, str]]) -> None:
         self._findings, self._taken = in_order(findings), list(taken)
@@ -75,11 +75,15 @@ class FindingList(OptionList):
             return
         self._drawn = state
         marked = self.highlighted
-        lines = [self._line(one, width) for one in self._findings]
-        if not lines:
-            lines = [Content.styled("✓ nothing wrong was found", "$text-success")]
-        for kind, code in self._taken:
-            lines.append(Content.styled(f"✓ {WORDS[kind]}: {called(code)}", "$text-success").fold(width)[0])
+        lines = [
+            Content.styled(f"✓ {WORDS[kind]}: {called(code)} ⏎", "$text-success").truncate(
+                width, ellipsis=True
+            )
+            for kind, code in self._taken
+        ]
+        lines += [self._line(one, width) for one in self._findings]
+        if not self._findings:
+            lines.append(Content.styled("✓ nothing wrong was found", "$text-success"))
         self.set_options(Option(line) for line in lines)
         self.highlighted = min(marked or 0, len(lines) - 1)
 
@@ -93,7 +97,7 @@ class FindingList(OptionList):
     def _selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
         place = event.option_index
-        if place < len(self._findings):
-            self.post_message(self.Opened(self._findings[place]))
-        elif place >= max(len(self._findings), 1):
-            self.post_message(self.TakenBack(*self._taken[place - max(len(self._findings), 1)]))
+        if place < len(self._taken):
+            self.post_message(self.TakenBack(*self._taken[place]))
+        elif place < len(self._taken) + len(self._findings):
+            self.post_message(self.Opened(self._findings[place - len(self._taken)]))
