@@ -151,9 +151,11 @@ def choose_template(sources: list[Opened], name: str, tokenizer: Any) -> Templat
         tally.say("warn", "no_end", "this tokenizer has no end of text, so where a text ends is not learned")
     if not spoken:
         return None
-    turns = (turn for source in spoken for one in _head(source) for turn in one.messages)
-    thoughts = any(turn.thought or "<think>" in turn.content for turn in turns if turn.role == "assistant")
-    template = templates.choose(name, tokenizer, thoughtless=not thoughts)
+    rows = [one for source in spoken for one in _head(source)]
+    answers = [turn for one in rows for turn in one.messages if turn.role == "assistant"]
+    thoughts = any(turn.thought or "<think>" in turn.content for turn in answers)
+    tools = any(turn.calls for turn in answers)
+    template = templates.choose(name, tokenizer, thoughtless=not thoughts, tools=tools)
     if template.warning:
         tally.say("warn", "template", template.warning, "choose another template if answers look wrong")
     if template.dated:

@@ -58,10 +58,15 @@ def source_of(name: str) -> str:
     return (Path(__file__).parent / "templates" / f"{name}.jinja").read_text(encoding="utf-8")
 
 
-def fitting(tokenizer: Any) -> tuple[str, str]:
-    """The template that a tokenizer's tokens are made for, or one that needs none; and why it is that."""
+def fitting(tokenizer: Any, *, tools: bool = False) -> tuple[str, str]:
+    """The template that a tokenizer's tokens are made for, or one that needs none; and why it is that.
+
+    `tools`: the rows call tools, which ChatML has no place for, but Qwen's form of it has.
+    """
     for name, tokens in PREFERRED:
         if all(is_one_token(text, tokenizer) for text in tokens):
+            if tools and name == "chatml":
+                return "qwen", "the model has the tokens of chatml, and qwen is chatml with a place for tools"
             return name, f"the model has no template, but already has the tokens of {name}"
     return "instruct", "the model has no template; this one needs no tokens of its own"
 

@@ -50,11 +50,12 @@ class Template:
     """A warning, where what it writes depends on the day."""
 
 
-def choose(name: str, tokenizer: Any, *, thoughtless: bool = False) -> Template:
+def choose(name: str, tokenizer: Any, *, thoughtless: bool = False, tools: bool = False) -> Template:
     """The template called `name` ("auto", one of NAMES, or the path of a Jinja file), checked to work.
 
     `thoughtless`: the data's answers hold no thoughts, so a template that would have the model think
-    before each answer gets its switch for that turned off, to ask as the rows answer.
+    before each answer gets its switch for that turned off, to ask as the rows answer. `tools`: they call
+    tools, so a model without a template gets one that can write that, where its tokens allow.
     UserError: no such template, it does not render (with the line), the tokenizer lacks its tokens, or
     nothing ends an answer.
     """
@@ -62,7 +63,7 @@ def choose(name: str, tokenizer: Any, *, thoughtless: bool = False) -> Template:
         if tokenizer.chat_template:
             own = _own(tokenizer)
             return _checked("own", "model", own, "the model's own", tokenizer, thoughtless)
-        named, why = fitting(tokenizer)
+        named, why = fitting(tokenizer, tools=tools)
         return _checked(named, "named", source_of(named), why, tokenizer, thoughtless)
     name = ALSO_CALLED.get(name, name)
     if name in NEEDS:
