@@ -61,6 +61,16 @@ def refuse_missing_packages(spec: RunSpec) -> None:
         )
 
 
+def refuse_packed_preferences(objective: str) -> None:
+    if objective != "sft":
+        raise UserError(
+            f"rows cannot be packed for {objective}",
+            "it compares whole answers",
+            "start the run anew with packing: false",
+            code=1,
+        )
+
+
 def refuse_nothing_learned(rows: Any) -> None:
     """UserError when no row has a token that would be learned; the first of a row cannot be."""
     if not any(1 in row["learned"][1:] for row in rows):

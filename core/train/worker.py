@@ -129,6 +129,8 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
         log.write(as_event(finding))
     ready.refuse_nothing_learned(built.train)
     objective = settled(spec, built.objective)
+    if spec.packing:
+        ready.refuse_packed_preferences(objective)
     end_ids = generation_eos_ids(built.template, tokenizer)
     if built.template:  # plain text has none
         apply(built.template, tokenizer)

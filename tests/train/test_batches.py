@@ -180,3 +180,23 @@ def make_run_unpacked(make_run: Make) -> RunFolder:
 def _evaluated(run: RunFolder) -> float:
     """Held-out loss before the first step: the same rows, one by one, whether the run packs or not."""
     return round(told_of(run, Eval)[0].loss, 5)
+
+
+def test_packed_texts_keep_all_tokens_and_their_borders(make_run: Make, tmp_path: Path) -> None:
+    path = tmp_path / "texts.json"
+    texts = [f"A tale of {number}. " * (number + 1) for number in range(12)]
+    path.write_text(json.dumps(texts))
+    spec = make_run("texts", data={"source": str(path), "eval": 0.0}, packing=True, length=64).spec()
+    tokenizer = load_tokenizer(spec.model)
+    built = build(spec, tokenizer, lambda *_: None)
+    documents = [one for pack in Packs(built.train, 64) for one in pack]
+    assert sorted(one["row"] for one in documents) == sorted(one["row"] for one in built.train)
+    for number, text in enumerate(texts, 1):
+        ids = [token for one in built.train if one["row"] == number for token in one["input_ids"]]
+        assert tokenizer.decode(ids) == text + "<|endoftext|>"
+    batch = collate([list(pack) for pack in Packs(built.train, 64)], 3)
+    starts = int((batch["position_ids"] == 0).sum()) - int((batch["input_ids"] == 3).sum())
+    assert (
+        starts == len(built.train)
+        and int((batch["labels"] != IGNORED).sum()) == int(batch["tokens"]) - starts
+    )

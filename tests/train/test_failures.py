@@ -35,7 +35,6 @@ def failed(run: RunFolder) -> Error:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"packing": True}, "cannot be packed"),
         ({"batch": None}, "batch must be decided"),
         ({"precision": "bf16"}, "torch sees none"),
         ({"model": "/nowhere/at/all"}, "/nowhere/at/all is not there"),
