@@ -69,8 +69,7 @@ def test_auto_takes_what_the_tokens_are_made_for() -> None:
 
 
 def test_rows_that_call_tools_get_a_template_that_writes_them() -> None:
-    tokenizer = byte_level()
-    tokenizer.chat_template = None
+    tokenizer = load_tokenizer(DEMO)
     found = templates.choose("auto", tokenizer, tools=True)
     assert found.name == "qwen" and found.takes_tools and "tools" in found.why
     assert not templates.choose("chatml", tokenizer, tools=True).takes_tools  # a name is taken at its word
