@@ -1,9 +1,10 @@
 """Finds rows that say nearly the same as an earlier one, in one pass and bounded memory.
 
 MinHash over pairs of neighbouring words (Broder 1997), of each hash only 8 bits kept (Li and König 2010),
-candidates by bands (Leskovec et al., Mining of Massive Datasets, 3.4). Of rows of 75 words it finds all that
-differ in case and points or in one word, 99.9 % with two other words, 94 % with three, 62 % with four, 7 % with
-six, and takes none of 20,000 unlike ones for alike. Only heavy processes import this.
+candidates by bands (Leskovec et al., Mining of Massive Datasets, 3.4).
+Of rows of 75 words it finds all that differ in case and points or in one word, 99.9 % with two other words,
+94 % with three, 62 % with four and 7 % with six, and takes none of 20,000 unlike rows for alike
+(`tests/data/test_check_whole.py` holds it to that). Only heavy processes import this.
 """
 
 import hashlib
