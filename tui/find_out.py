@@ -135,8 +135,8 @@ async def head(journey: Journey, which: int) -> dict[str, Any]:
 
 
 def same_rows(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two requests differ at most in the length, whose effect is told without reading again."""
-    return all(one.get(key) == other.get(key) for key in {*one, *other} - {"length", "long"})
+    """Whether two requests differ at most in what happens to rows of a length, told without reading again."""
+    return all(one.get(key) == other.get(key) for key in {*one, *other} - {"length", "long", "packing"})
 
 
 def data_request(journey: Journey) -> dict[str, Any]:

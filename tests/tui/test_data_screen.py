@@ -375,3 +375,13 @@ async def test_the_sets_own_split_is_held_out_by_a_key(at_data, job, here):
         await until(pilot, lambda: "e takes" in str(hint.content))
         await pilot.press("e")
         await until(pilot, lambda: job.asked[-1]["eval"] == "validation")
+
+
+async def test_packing_is_a_choice_for_which_nothing_is_read(at_data, job, here):
+    async with at_data.run_test(size=(80, 24)) as pilot:
+        await opened(at_data, pilot, here)
+        at_data.screen.query_one("#packing", Select).value = "on"
+        await until(pilot, lambda: at_data.journey.get("packing") is True)
+        at_data.screen.query_one("#packing", Select).value = "off"
+        await until(pilot, lambda: at_data.journey.get("packing") is None)
+        assert len(job.asked) == 1 and at_data.journey.report is not None

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SHARES = ("0", "0.02", "0.05", "0.1", "0.2")
 LENGTHS = ("128", "256", "512", "1024", "2048", "4096", "8192", "16384", "32768")
+PACKING = {"off": "one at a time, padded", "on": "packed: several in one"}
+"""What can be done with rows shorter than the length."""
 OF_SOURCE = ("data.limit", "data.weight", "data.config", "data.split")
 """Dials that are about the marked source alone."""
 
@@ -52,25 +54,32 @@ class DataDials(Vertical):
             yield self._dial("length", "length", "length", "auto", "tokens a row", LENGTHS)
             with Horizontal(classes="choice"):
                 yield Label("longer rows")
-                long: Select[str] = Select(
-                    [(words, key) for key, words in LONG.items()],
-                    value=self._journey.get("data.long") or "cut",
-                    allow_blank=False,
-                    compact=True,
-                    id="long",
-                )
-                long.term = "long"  # type: ignore[attr-defined]
-                yield long
+                yield self._select("long", [(words, key) for key, words in LONG.items()])
         with Horizontal(classes="pair"):
             yield self._dial("data.eval", "held out", "held-out", "0.05", "of the rows, or a file", SHARES)
-            yield self._dial(
-                "data.limit", "rows at most", "limit", "all", "for a first try", ("100", "1000", "10000")
-            )
+            with Horizontal(classes="choice"):
+                yield Label("short rows")
+                yield self._select("packing", [(words, key) for key, words in PACKING.items()])
         with Horizontal(classes="pair", id="of-source"):
-            weights = ("0.1", "0.25", "0.5", "1", "2", "3", "5")
+            limits, weights = ("100", "1000", "10000"), ("0.1", "0.25", "0.5", "1", "2", "3", "5")
+            yield self._dial("data.limit", "rows at most", "limit", "all", "for a first try", limits)
             yield self._dial("data.weight", "weight", "mixture", "1", "2: each row twice an epoch", weights)
+        with Horizontal(classes="pair", id="of-hub"):
             yield self._dial("data.config", "configuration", "configuration", "default", "of the Hub set")
             yield self._dial("data.split", "split", "split", "train", "or train[:1000]")
+
+    def _select(self, name: str, choices: list[tuple[str, str]]) -> Select[str]:
+        select: Select[str] = Select(
+            choices, value=self._chosen(name), allow_blank=False, compact=True, id=name
+        )
+        select.term = name  # type: ignore[attr-defined]
+        return select
+
+    def _chosen(self, name: str) -> str:
+        """What stands in one of the lists."""
+        if name == "long":
+            return str(self._journey.get("data.long") or "cut")
+        return "on" if self._journey.get("packing") else "off"
 
     def _dial(
         self, key: str, label: str, term: str, auto: str, hint: str, values: tuple[str, ...] = ()
@@ -102,8 +111,9 @@ class DataDials(Vertical):
             field.display = shown.get(field.key, True)
             if field.value != self._text(field.key):
                 field.load(self._text(field.key))
-        self.query_one("#of-source").display = several or hub
-        self.query_one("#long", Select).value = self._journey.get("data.long") or "cut"
+        self.query_one("#of-hub").display = hub
+        for name in ("long", "packing"):
+            self.query_one(f"#{name}", Select).value = self._chosen(name)
 
     def tell(self, report: Mapping[str, Any]) -> None:
         """The hints that rest on what was found."""
@@ -136,10 +146,14 @@ class DataDials(Vertical):
         if not refused:
             self.post_message(self.Changed(key == "length"))
 
-    @on(Select.Changed, "#long")
-    def _long(self, event: Select.Changed) -> None:
+    @on(Select.Changed)
+    def _listed(self, event: Select.Changed) -> None:
         event.stop()
-        value = None if event.value == "cut" else event.value
-        if value != self._journey.get("data.long"):
-            self._journey.set("data.long", value)
-            self.post_message(self.Changed(True))
+        name, value = str(event.select.id), str(event.value)
+        if value == self._chosen(name):
+            return
+        if name == "long":
+            self._journey.set("data.long", None if value == "cut" else value)
+        else:
+            self._journey.set("packing", True if value == "on" else None)
+        self.post_message(self.Changed(True))

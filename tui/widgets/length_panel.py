@@ -61,7 +61,9 @@ class LengthPicture(Static):
 def length_picture(lengths: Mapping[str, Any] | None, width: int, height: int, limit: int | None) -> Content:
     """The histogram, its last line the axis."""
     if not lengths:
-        return Content.styled("token lengths need a model's tokenizer", "$foreground 60%")
+        return Content.styled(
+            "no lengths yet: they need a tokenizer, and rows that can be read", "$foreground 60%"
+        )
     shape = lengths["histogram"]
     return Content("\n").join(histogram(shape["edges"], shape["counts"], width, max(height, 2), limit))
 
