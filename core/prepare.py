@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.data.lengths import longer_than
 from core.errors import UserError
 from core.job import run_job, run_job_async
 from core.machine import Machine, look
@@ -51,7 +52,7 @@ class Prepared:
             found.append(
                 {"severity": one.severity, "code": one.code, "message": one.message, "todo": one.todo}
             )
-        found += _cut(self.spec, self.report)
+        found += _of_length(self.spec, self.report)
         return sorted(found, key=lambda one: rank.get(one["severity"], 3))
 
     def refuse_if_stopped(self, runs: Path | None = None) -> None:
@@ -66,26 +67,26 @@ class Prepared:
             )
 
 
-def _cut(spec: RunSpec, report: dict[str, Any]) -> list[dict[str, Any]]:
-    """The length was chosen after the data were read: rows that lose their end by it are said here."""
+FATE = {
+    "cut": ("warn", "lose their end"),
+    "drop": ("warn", "are left out"),
+    "split": ("info", "are trained in pieces"),
+}
+OF_LENGTH = frozenset({"cut", "cut_to_nothing", "dropped_long", "split_long", "split_text"})
+
+
+def _of_length(spec: RunSpec, report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Where the length was chosen after the data were read: what becomes of longer rows is said here."""
     lengths, length = report.get("lengths"), spec.length or 0
     known = {one["code"] for one in report["findings"]}
-    if not lengths or lengths["max"] <= length or spec.data.format == "text" or known & {"cut"}:
+    if not lengths or lengths["max"] <= length or spec.data.format == "text" or known & OF_LENGTH:
         return []
-    share = next((text for key, text in SHARES if lengths[key] <= length), "most rows")
-    message = (
-        f"{share} are longer than {length:,} tokens and lose their end (the longest has {lengths['max']:,})"
-    )
+    severity, what = FATE[spec.data.long]
+    rows, share = longer_than(report, length)
+    many = f"{rows:,} of {lengths['count']:,} rows ({share:.1%})" if rows else "some rows"
+    message = f"{many} are longer than {length:,} tokens and {what} (the longest has {lengths['max']:,})"
     todo = "raise the length to keep them whole"
-    return [{"severity": "warn", "code": "cut", "message": message, "todo": todo}]
-
-
-SHARES = (
-    ("p99", "up to 1 % of the rows"),
-    ("p95", "up to 5 % of the rows"),
-    ("p90", "up to 10 % of the rows"),
-    ("p50", "up to half of the rows"),
-)
+    return [{"severity": severity, "code": "cut", "message": message, "todo": todo}]
 
 
 def prepare(spec: RunSpec, on_progress: Progress | None = None) -> Prepared:

@@ -14,7 +14,7 @@ from typing import Any
 from core.data import lengths
 from core.data.check.leaks import find_leaks, key, say_leaks
 from core.data.example import example
-from core.data.findings import Finding
+from core.data.findings import Finding, Remedy
 from core.data.fit import Key
 from core.data.held_out import Choice, Count, repeats
 from core.data.making import Made, Making, Progress, choose_template, screen_of
@@ -127,10 +127,22 @@ class Survey:
         leaks = find_leaks(self._keys(making), keys)
         making.screen.end()
         self.fates = making.fates.to_dict()
+        self._offer()
         if self.apart:
             say_leaks(leaks, numbers, self.apart.tally)
             self.leaks = len(leaks.out)
             self.eval_rows = sum(pieces) - sum(pieces[place] for place in leaks.out)
+
+    def _offer(self) -> None:
+        """What a key press can do about rows that are too long."""
+        ways = {"cut": "cut them", "drop": "leave them out", "split": "train on their pieces"}
+        whole = Remedy(
+            f"keep all whole: length {max(self.whole, default=0):,}", {"length": max(self.whole, default=8)}
+        )
+        others = [Remedy(say, {"data.long": way}) for way, say in ways.items() if way != self.spec.data.long]
+        for opened in self.sources:
+            for code in ("cut", "cut_to_nothing", "dropped_long", "split_long"):
+                opened.tally.offer(code, whole, *others)
 
     def _keys(self, making: Making) -> Iterator[Key]:
         """What the rows say, one after another, while all else about them is counted."""
