@@ -75,6 +75,8 @@ REPORT: dict[str, Any] = {
     "tokens": 160_000,
     "learned_tokens": 96_000,
     "longer_than_length": 0,
+    "length": None,
+    "long": "cut",
     "example": MESSAGE,
     "fingerprint": "0" * 64,
 }  # fmt: skip

@@ -385,3 +385,21 @@ async def test_packing_is_a_choice_for_which_nothing_is_read(at_data, job, here)
         at_data.screen.query_one("#packing", Select).value = "off"
         await until(pilot, lambda: at_data.journey.get("packing") is None)
         assert len(job.asked) == 1 and at_data.journey.report is not None
+
+
+async def test_a_remedy_for_long_rows_reads_nothing_again(at_data, job, here):
+    cut = {"severity": "warn", "code": "cut", "message": "99 rows lose their end", "rows": [1], "count": 99}
+    remedies = [{"label": "leave them out", "change": {"data.long": "drop"}}]
+    job.answer = report(findings=[{**cut, "remedies": remedies}])
+    async with at_data.run_test(size=(80, 24)) as pilot:
+        await opened(at_data, pilot, here)
+        findings = at_data.screen.query_one("#findings", OptionList)
+        await pilot.press("f", "enter")
+        await until(pilot, lambda: isinstance(at_data.screen, FindingPane))
+        await pilot.press("1")
+        await until(pilot, lambda: at_data.journey.get("data.long") == "drop")
+        await until(pilot, lambda: "lose their end" not in str(findings.get_option_at_index(0).prompt))
+        assert at_data.screen.query_one("#long", Select).value == "drop"
+        await pilot.press("u")
+        await until(pilot, lambda: "lose their end" in str(findings.get_option_at_index(0).prompt))
+        assert at_data.journey.get("data.long") is None and len(job.asked) == 1

@@ -87,7 +87,7 @@ def shown_findings(report: Mapping[str, Any], journey: Journey) -> list[Mapping[
         {**one, "todo": str(one.get("todo") or "").replace(HOW_TO_MAP, "m says which column is what")}
         for one in report.get("findings") or ()
     ]
-    asked = journey.asked if report is journey.report else None
-    if asked is None or asked.get("length") == journey.get("length"):
+    now = (journey.get("length"), journey.get("data.long") or "cut")
+    if (report.get("length"), report.get("long") or "cut") == now:
         return found
     return [one for one in found if one.get("code") not in OF_LENGTH]
