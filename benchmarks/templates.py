@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from core.chat.prompt import prompt_ids
-from core.data import templates
+from core.data.chat_template import templates
+from core.data.chat_template.mask import Refused, Rendered, render
+from core.data.chat_template.rendering import schemas
 from core.data.conversation import Conversation, Message, ToolCall, as_turns
-from core.data.mask import Refused, Rendered, render
-from core.data.rendering import schemas
 from core.data.tokenizer import load_tokenizer
 from core.errors import UserError
 

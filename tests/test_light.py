@@ -14,7 +14,7 @@ HEAVY = ("torch", "transformers", "datasets", "peft", "trl", "pandas", "pyarrow"
 LIGHT = (
     *("core.errors", "core.spec", "core.job", "core.prepare", "core.numbers", "core.glossary"),
     *("core.machine", "core.models", "core.plan", "core.runs", "core.cli", "core.chat.client"),
-    "core.data.mapping",
+    "core.data.formats.mapping",
     *("core.demo.demo", "tui"),
 )
 

@@ -42,7 +42,7 @@ LEARN_NAMES = {
 
 def names() -> list[str]:
     """The named templates."""
-    from core.data.named import NAMES
+    from core.data.chat_template.named import NAMES
 
     return sorted(NAMES)
 

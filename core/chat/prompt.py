@@ -6,11 +6,11 @@ from typing import Any
 
 from core.chat.talk import Message
 from core.data import conversation
-from core.data.borders import apart_at, tokenise
-from core.data.rendering import DoesNotRender, render
-from core.data.skeleton import LeavesOut, NoSpan
-from core.data.spans import find_spans
-from core.data.templates import Template, fold_system, generation_eos_ids
+from core.data.chat_template.borders import apart_at, tokenise
+from core.data.chat_template.rendering import DoesNotRender, render
+from core.data.chat_template.skeleton import LeavesOut, NoSpan
+from core.data.chat_template.spans import find_spans
+from core.data.chat_template.templates import Template, fold_system, generation_eos_ids
 from core.errors import UserError
 
 MARK = "\u241fanswer\u241f"  # a text that no template writes by itself

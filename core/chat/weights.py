@@ -15,8 +15,8 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 from core.chat.prompt import ends_of, prompt_ids
 from core.chat.talk import Message, Side, result_of
 from core.chat.turns import Turns
-from core.data import templates
-from core.data.templates import Template
+from core.data.chat_template import templates
+from core.data.chat_template.templates import Template
 from core.data.tokenizer import load_tokenizer
 from core.errors import UserError
 from core.numbers import gib
@@ -37,7 +37,7 @@ class Voice:
     model: Any
     tokenizer: Any
     template: Template | None
-    """core.data.templates.Template, or None where a model only goes on from plain text."""
+    """core.data.chat_template.templates.Template, or None where a model only goes on from plain text."""
     ends: frozenset[int]
     """Any of these tokens ends an answer."""
     context: int | None

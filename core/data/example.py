@@ -3,8 +3,8 @@
 from functools import lru_cache
 from typing import Any
 
+from core.data.chat_template.mask import Rendered
 from core.data.making import Made
-from core.data.mask import Rendered
 
 MOST_TOKENS = 8_000  # a row of two megabytes would be half a million
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from core.data.chat_template.mask import Rendered
 from core.data.conversation import Conversation
-from core.data.mask import Rendered
 
 Fate = Literal["whole", "cut", "dropped", "split", "nothing"]
 """nothing: no token that could be learned is left of it."""

@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.data import lengths
+from core.data.chat_template.named import NAMES, lacking
+from core.data.chat_template.templates import Template
 from core.data.check.leaks import find_leaks, key, say_leaks
 from core.data.example import example
 from core.data.findings import Finding, Remedy
 from core.data.fit import Key
 from core.data.held_out import Choice, Count, repeats
 from core.data.making import Made, Making, Progress, choose_template, screen_of
-from core.data.named import NAMES, lacking
 from core.data.pack import Beside, pack_of, window_of
 from core.data.reading import Opened, about, conversations, findings, open_all, open_held_out
-from core.data.templates import Template
 from core.spec import DataSpec, RunSpec, parse_spec
 
 SAMPLE_ROWS, SAMPLE_CHARACTERS = 10, 200

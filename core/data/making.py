@@ -5,16 +5,16 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
-from core.data import templates
+from core.data.chat_template import templates
+from core.data.chat_template.endings import end_tokens
+from core.data.chat_template.mask import Refused, Rendered, render_all
+from core.data.chat_template.templates import Template
 from core.data.check.leaks import key
 from core.data.check.screen import Screen
 from core.data.conversation import Conversation
-from core.data.endings import end_tokens
 from core.data.findings import Tally
 from core.data.fit import Fitted, Key, fit
-from core.data.mask import Refused, Rendered, render_all
 from core.data.reading import Opened, conversations, understood
-from core.data.templates import Template
 from core.spec import RunSpec
 
 Progress = Callable[[str, int, int | None], None]

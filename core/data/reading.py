@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from core.data.check.screen import Screen
-from core.data.columns import HOW_TO_MAP
 from core.data.conversation import Conversation
-from core.data.convert import understand
 from core.data.findings import Finding, Tally
-from core.data.recognise import TRAINED, Recognised, recognise
+from core.data.formats.columns import HOW_TO_MAP
+from core.data.formats.convert import understand
+from core.data.formats.recognise import TRAINED, Recognised, recognise
 from core.data.sources import Row, Source, open_source
 from core.data.sources.open import not_there
 from core.data.sources.web import is_address

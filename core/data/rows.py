@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from core.data.chat_template.templates import Template
 from core.data.check.leaks import find_leaks, say_leaks
 from core.data.dividing import divided
 from core.data.findings import Finding
@@ -14,7 +15,6 @@ from core.data.fit import Key
 from core.data.making import Making, Progress, choose_template, screen_of
 from core.data.reading import Opened, about, findings, open_all, open_held_out
 from core.data.store import Rows, Store, Writer
-from core.data.templates import Template
 from core.errors import UserError
 from core.spec import RunSpec
 

@@ -13,16 +13,16 @@ from dataclasses import replace
 from itertools import islice
 from typing import IO, Any
 
+from core.data.chat_template.endings import end_tokens
+from core.data.chat_template.mask import Refused, render, render_all
 from core.data.check.leaks import key
 from core.data.check.screen import Screen
-from core.data.endings import end_tokens
 from core.data.example import example
 from core.data.findings import Tally
 from core.data.fit import fit
 from core.data.held_out import Way, bin_by, repeats
 from core.data.inspect import about_template, spec_of
 from core.data.making import Made, choose_template
-from core.data.mask import Refused, render, render_all
 from core.data.pack import WINDOW, Beside, pack_of, window_of
 from core.data.reading import open_all, understood
 from core.data.sources import Row

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from core.data.skeleton import skeleton_of
-from core.data.templates import Template, generation_eos_ids
+from core.data.chat_template.skeleton import skeleton_of
+from core.data.chat_template.templates import Template, generation_eos_ids
 from core.train.device import Device
 
 QUESTIONS = 2

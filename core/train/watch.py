@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from core.data.templates import Template
+from core.data.chat_template.templates import Template
 from core.errors import UserError
 from core.runs.events import Checkpoint, Eval, EventLog, Sample, Step
 from core.runs.folder import RunFolder

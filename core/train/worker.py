@@ -114,8 +114,8 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
     import torch
     from transformers import set_seed
 
+    from core.data.chat_template.templates import apply, generation_eos_ids
     from core.data.rows import build
-    from core.data.templates import apply, generation_eos_ids
     from core.data.tokenizer import load_tokenizer
 
     where = device.choose(spec)

@@ -37,7 +37,7 @@ def write_adapter(model: Path, to: Path, seed: int) -> None:
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    from core.data import templates
+    from core.data.chat_template import templates
     from core.data.tokenizer import load_tokenizer
 
     torch.manual_seed(seed)
@@ -55,7 +55,7 @@ def write_changed_model(model: Path, to: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from core.data import templates
+    from core.data.chat_template import templates
     from core.data.tokenizer import load_tokenizer
 
     torch.manual_seed(3)

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from core.chat.prompt import ends_of, prompt_ids
-from core.data import templates
+from core.data.chat_template import templates
+from core.data.chat_template.mask import Rendered, render
 from core.data.conversation import Conversation, Message
-from core.data.mask import Rendered, render
 from core.data.tokenizer import load_tokenizer
 from core.errors import UserError
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from core.data.named import NEEDS
+from core.data.chat_template.named import NEEDS
 from core.data.tokenizer import load_tokenizer
 
 REPO = Path(__file__).resolve().parents[2]

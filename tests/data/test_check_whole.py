@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from core.data.chat_template.mask import Rendered
 from core.data.check import seen
 from core.data.check.leaks import find_leaks, key, say_leaks
 from core.data.check.near import KEPT, Near
@@ -17,7 +18,6 @@ from core.data.check.seen import Seen
 from core.data.check.whole import ANSWERS, Answers
 from core.data.conversation import Conversation
 from core.data.findings import SHOWN_ROWS, Remedy, Tally, name_rows
-from core.data.mask import Rendered
 from core.data.wordings import SAYS
 from core.spec import DataSpec
 from tests.data.test_check_rows import TEXT, WORDS, clean, pair, screened

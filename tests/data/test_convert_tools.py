@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from core.data.conversation import Message, ToolCall, as_turns
-from core.data.convert import convert
 from core.data.findings import Tally
-from core.data.recognise import recognise
+from core.data.formats.convert import convert
+from core.data.formats.recognise import recognise
 from core.data.sources import Row
 
 Q, A, GOT = "Rain?", "No.", '{"rain": 0}'

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from core.data.conversation import Conversation, Message, as_turns
-from core.data.convert import convert
 from core.data.findings import Tally
-from core.data.recognise import recognise
+from core.data.formats.convert import convert
+from core.data.formats.recognise import recognise
 from core.data.sources import Row
 
 Q, A = "What?", "That."

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.data.conversation import Conversation
-from core.data.convert import content_of, convert, understand
 from core.data.findings import Tally
-from core.data.mapping import preview
-from core.data.recognise import recognise
+from core.data.formats.convert import content_of, convert, understand
+from core.data.formats.mapping import preview
+from core.data.formats.recognise import recognise
 from core.data.sources import Row
 from core.errors import UserError
 from core.spec import DataFormat, SourceSpec

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.chat.prompt import prompt_ids
-from core.data import templates
+from core.data.chat_template import templates
+from core.data.chat_template.mask import Rendered, render
 from core.data.conversation import Conversation, Message
-from core.data.mask import Rendered, render
 from core.data.tokenizer import load_tokenizer
 from tests.conftest import SHARED
 from tests.data.conftest import MADE

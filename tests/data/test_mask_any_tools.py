@@ -6,8 +6,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.data.chat_template.mask import Rendered, render
 from core.data.conversation import Conversation, Message, ToolCall
-from core.data.mask import Rendered, render
 from tests.data.conftest import MADE
 from tests.data.test_mask_any import ANSWER, WORDS, template_of, tokenizer_of
 from tests.data.test_mask_tools import parts, tool

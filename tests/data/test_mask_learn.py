@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from core.chat.prompt import prompt_ids
-from core.data import templates
+from core.data.chat_template import templates
+from core.data.chat_template.mask import Refused, Rendered, render, render_all
 from core.data.conversation import Conversation, Message
-from core.data.mask import Refused, Rendered, render, render_all
 
 TALK = (
     Message("system", "Be brief."),

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from core.data import templates
+from core.data.chat_template import templates
+from core.data.chat_template.mask import Refused, Rendered, render
+from core.data.chat_template.rendering import schemas
 from core.data.conversation import Conversation, Message, ToolCall, as_turns
-from core.data.mask import Refused, Rendered, render
-from core.data.rendering import schemas
 from core.data.tokenizer import load_tokenizer
 from tests.data.conftest import byte_level
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from core.data.conversation import Conversation, Message
-from core.data.convert import convert, fingerprint, understand
 from core.data.findings import Tally
-from core.data.recognise import TRAINED, Recognised, recognise
+from core.data.formats.convert import convert, fingerprint, understand
+from core.data.formats.recognise import TRAINED, Recognised, recognise
 from core.data.sources import Row, open_source
 from core.errors import UserError
 from core.spec import SourceSpec

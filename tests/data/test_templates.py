@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from core.data import templates
-from core.data.skeleton import skeleton_of
+from core.data.chat_template import templates
+from core.data.chat_template.skeleton import skeleton_of
 from core.data.tokenizer import load_tokenizer
 from core.errors import UserError
 from tests.data.conftest import REPO
@@ -22,7 +22,7 @@ def refused(name: str, tokenizer: Any) -> UserError:
 
 
 def test_every_named_template_is_there_and_ends(tokenizer: Any) -> None:
-    folder = Path(templates.__file__).parent / "templates"
+    folder = Path(templates.__file__).parent / "jinja"
     assert {path.stem for path in folder.glob("*.jinja")} == set(templates.NAMES)
     ends = {**dict.fromkeys(("chatml", "qwen", "phi-4"), "<|im_end|>"), "llama-3": "<|eot_id|>"}
     ends |= {"phi": "<|end|>", "gemma": "<end_of_turn>", "command-r": "<|END_OF_TURN_TOKEN|>"}

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from core.data import templates
+from core.data.chat_template import templates
+from core.data.chat_template.mask import render
 from core.data.conversation import Conversation, Message
-from core.data.mask import render
 from core.data.tokenizer import load_tokenizer
 from core.runs.events import Checkpoint, End, Error, Eval, Stage, Step
 from core.runs.folder import RunFolder

@@ -189,7 +189,7 @@ async def test_the_progress_line_keeps_its_place_and_falls_silent():
 
 
 def test_findings_name_the_screens_keys_not_the_commands_options(tmp_path):
-    from core.data.columns import HOW_TO_MAP
+    from core.data.formats.columns import HOW_TO_MAP
 
     found = {"severity": "warn", "code": "guessed_columns", "message": "guessed", "todo": HOW_TO_MAP}
     shown = shown_findings(report(findings=[found]), Journey(tmp_path))

@@ -3,7 +3,7 @@
 import pytest
 from textual.widgets import Input, Select, Static
 
-from core.data.named import NAMES
+from core.data.chat_template.named import NAMES
 from core.errors import UserError
 from tests.tui.steps import InspectJob, Rows, report, until
 from tui import find_out, row_view

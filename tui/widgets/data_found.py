@@ -81,7 +81,7 @@ def shown_findings(report: Mapping[str, Any], journey: Journey) -> list[Mapping[
 
     Those about a length that is no longer the chosen one are left out.
     """
-    from core.data.columns import HOW_TO_MAP
+    from core.data.formats.columns import HOW_TO_MAP
 
     found: list[Mapping[str, Any]] = [
         {**one, "todo": str(one.get("todo") or "").replace(HOW_TO_MAP, "m says which column is what")}

@@ -190,7 +190,7 @@ class MappingScreen(ModalScreen["dict[str, Any] | None"]):
 
     def _become(self, chosen: Mapping[str, Any]) -> tuple[list[dict[str, Any]], str]:
         """The first rows as they would become, and what is wrong in one line."""
-        from core.data.mapping import preview
+        from core.data.formats.mapping import preview
         from core.spec import SourceSpec
 
         try:

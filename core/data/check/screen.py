@@ -21,7 +21,7 @@ from core.data.findings import Tally, share
 from core.spec import DataSpec
 
 if TYPE_CHECKING:
-    from core.data.mask import Rendered
+    from core.data.chat_template.mask import Rendered
 
 LABELS = 0.2
 """Share of rows answered with one word from which that is what the data are for: sorting into classes."""

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from core.data.columns import HOW_TO_MAP, listed
-from core.data.shapes import FAMILIES, Shape
+from core.data.formats.columns import HOW_TO_MAP, listed
+from core.data.formats.shapes import FAMILIES, Shape
+from core.data.formats.turns import dialect
 from core.data.sources.source import Row
-from core.data.turns import dialect
 from core.errors import UserError, nearest
 
 CORE = ("prompt", "completion", "messages", "text", "chosen", "rejected", "label")

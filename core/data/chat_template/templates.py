@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from core.data.chat_template.marks import Form, mark_all
+from core.data.chat_template.named import ALSO_CALLED, fitting, source_of
+from core.data.chat_template.named import NAMES as NAMES
+from core.data.chat_template.named import NEEDS as NEEDS
+from core.data.chat_template.named import lacking as lacking
+from core.data.chat_template.rendering import DoesNotRender, render
+from core.data.chat_template.skeleton import LeavesOut, NoSpan, Skeleton, of_forms, skeleton_of
 from core.data.conversation import Message
-from core.data.marks import Form, mark_all
-from core.data.named import ALSO_CALLED, fitting, source_of
-from core.data.named import NAMES as NAMES
-from core.data.named import NEEDS as NEEDS
-from core.data.named import lacking as lacking
-from core.data.rendering import DoesNotRender, render
-from core.data.skeleton import LeavesOut, NoSpan, Skeleton, of_forms, skeleton_of
 from core.errors import UserError, nearest
 
 # Switches of published templates that, off, put an empty thought into the generation prompt.

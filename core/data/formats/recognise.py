@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from core.data import shapes
-from core.data.columns import HOW_TO_MAP, listed, verdict
 from core.data.findings import Finding, Remedy
-from core.data.mapped import as_mapped
-from core.data.shapes import FAMILIES, Shape
+from core.data.formats import shapes
+from core.data.formats.columns import HOW_TO_MAP, listed, verdict
+from core.data.formats.mapped import as_mapped
+from core.data.formats.shapes import FAMILIES, Shape
+from core.data.formats.wording import Parts, parts_of
 from core.data.sources.source import Row
-from core.data.wording import Parts, parts_of
 from core.errors import UserError
 from core.spec import SourceSpec
 

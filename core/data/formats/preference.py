@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.data.conversation import Message
-from core.data.tool_calls import Unreadable
-from core.data.turns import Note, dialect, from_json, read_text, read_turns
+from core.data.formats.tool_calls import Unreadable
+from core.data.formats.turns import Note, dialect, from_json, read_text, read_turns
 
 Turns = list[Message]
 

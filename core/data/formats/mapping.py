@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.data.conversation import Conversation, Message
-from core.data.convert import understand
 from core.data.findings import Tally
-from core.data.recognise import recognise
+from core.data.formats.convert import understand
+from core.data.formats.recognise import recognise
 from core.data.sources.source import Row
 from core.spec import SourceSpec
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from core.data.chat_template.endings import Ending, after_calls, after_words, end_tokens, openers
+from core.data.chat_template.marks import MARK, Field, Form, form_of, mark_all
+from core.data.chat_template.rendering import DoesNotRender, render, schemas
 from core.data.conversation import Message
-from core.data.endings import Ending, after_calls, after_words, end_tokens, openers
-from core.data.marks import MARK, Field, Form, form_of, mark_all
-from core.data.rendering import DoesNotRender, render, schemas
 
 
 class NoSpan(Exception):

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from core.data.conversation import Conversation, Message
+from core.data.formats.turns import Note, read_text
 from core.data.sources.source import Row
-from core.data.turns import Note, read_text
 from core.errors import UserError, nearest
 
 _FILLABLE = re.compile(r"\{\{\s*(\w[\w .-]{0,30}?)\s*\}\}")

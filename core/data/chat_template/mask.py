@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from core.data.borders import Offsets, Tokens, apart_at, first_from, piece, tokenise
+from core.data.chat_template.borders import Offsets, Tokens, apart_at, first_from, piece, tokenise
+from core.data.chat_template.learned import Part, Written, pair, write
+from core.data.chat_template.rendering import DoesNotRender
+from core.data.chat_template.skeleton import LeavesOut, NoSpan
+from core.data.chat_template.templates import Template, fold_system
 from core.data.conversation import Conversation, Message
-from core.data.learned import Part, Written, pair, write
-from core.data.rendering import DoesNotRender
-from core.data.skeleton import LeavesOut, NoSpan
-from core.data.templates import Template, fold_system
 from core.spec import Learn
 
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from core.data.chat_template.endings import end_tokens
+from core.data.chat_template.marks import form_of, text_of
+from core.data.chat_template.rendering import DoesNotRender, render
+from core.data.chat_template.skeleton import LeavesOut, NoSpan, Skeleton, of_forms, of_row
 from core.data.conversation import Message
-from core.data.endings import end_tokens
-from core.data.marks import form_of, text_of
-from core.data.rendering import DoesNotRender, render
-from core.data.skeleton import LeavesOut, NoSpan, Skeleton, of_forms, of_row
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,21 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.data.columns import ANSWERS, NAMES, USUAL, by_name, guess_pair, listed, named, plain, verdict
-from core.data.preference import is_whole
+from core.data.formats.columns import (
+    ANSWERS,
+    NAMES,
+    USUAL,
+    by_name,
+    guess_pair,
+    listed,
+    named,
+    plain,
+    verdict,
+)
+from core.data.formats.preference import is_whole
+from core.data.formats.tool_calls import Unreadable, read_schemas
+from core.data.formats.turns import dialect, has_answer
 from core.data.sources.source import Row
-from core.data.tool_calls import Unreadable, read_schemas
-from core.data.turns import dialect, has_answer
 
 # what a format of the spec is one name for
 FAMILIES = {

@@ -55,7 +55,7 @@ PREFERRED: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 @cache
 def source_of(name: str) -> str:
-    return (Path(__file__).parent / "templates" / f"{name}.jinja").read_text(encoding="utf-8")
+    return (Path(__file__).parent / "jinja" / f"{name}.jinja").read_text(encoding="utf-8")
 
 
 def fitting(tokenizer: Any, *, tools: bool = False) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from core.data.conversation import Message, ToolCall
-from core.data.tool_calls import Unreadable, read_calls
+from core.data.formats.tool_calls import Unreadable, read_calls
 
 Note = Callable[[str, str], None]
 """Takes a finding's code and its detail, for the row that is being read."""

@@ -7,15 +7,15 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
-from core.data.columns import listed, verdict
 from core.data.conversation import Conversation, Message
 from core.data.findings import Tally
-from core.data.preference import read_opening, read_pair, says_something
-from core.data.recognise import AUTO, TRAINED, Recognised, shape_of
+from core.data.formats.columns import listed, verdict
+from core.data.formats.preference import read_opening, read_pair, says_something
+from core.data.formats.recognise import AUTO, TRAINED, Recognised, shape_of
+from core.data.formats.tool_calls import Unreadable, read_schemas
+from core.data.formats.turns import Note, from_json, read_text, read_turns
+from core.data.formats.wording import fill, made_prompt, put_before
 from core.data.sources.source import Row
-from core.data.tool_calls import Unreadable, read_schemas
-from core.data.turns import Note, from_json, read_text, read_turns
-from core.data.wording import fill, made_prompt, put_before
 from core.spec import SourceSpec
 
 SURE = 0.5

@@ -3,8 +3,8 @@
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from core.data.marks import MARK, Form, mark_all
-from core.data.rendering import DoesNotRender, render
+from core.data.chat_template.marks import MARK, Form, mark_all
+from core.data.chat_template.rendering import DoesNotRender, render
 
 
 class Ending(NamedTuple):

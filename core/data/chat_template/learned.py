@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from core.data.chat_template.rendering import render
+from core.data.chat_template.skeleton import NoSpan
+from core.data.chat_template.spans import Found, Span, find_spans
 from core.data.conversation import Message
-from core.data.rendering import render
-from core.data.skeleton import NoSpan
-from core.data.spans import Found, Span, find_spans
 from core.spec import Learn
 
 

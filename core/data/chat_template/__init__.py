@@ -1,0 +1,1 @@
+"""From a conversation to token ids: the template, what it writes, and what of it is learned."""
