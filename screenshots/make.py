@@ -49,6 +49,7 @@ TRAIN = {
     "train-80x24": ("8b-qlora-h200", SMALL),
     "train-base-28m": ("base-28m-wwdc25-h200", LARGE),
     "train-demo": ("demo-h200", LARGE),
+    "train-preference": ("preference-h200", LARGE),
 }
 CHAT = {"chat": ("demo-h200", LARGE), "chat-base-28m": ("base-28m-wwdc25-h200", LARGE)}
 """Picture -> the recorded run that it shows, and its size."""
@@ -175,6 +176,7 @@ async def wizard(name: str, home: Path, steps: list[str]) -> None:
         journey.set("aim", "manner")
         journey.set("model", spec.model)
         journey.set("data.source", spec.data.source)
+        journey.set("data.eval", spec.data.eval)
         journey.done.update(WIZARD[: WIZARD.index(step)])
         journey.machine, journey.shape = machine, shape
         journey.report = json.loads((RECORDED / name / "data-report.json").read_text())

@@ -3,8 +3,9 @@
     python screenshots/record.py RUN_FOLDER NAME [--texts-only] [--report] [--ask …] [--strip …]
 
 Writes tests/recorded/NAME: run.yaml, events.jsonl, worker.log, machine.json, shape.json; with --report
-data-report.json, which holds rows, so only of data that is ours; with --ask chat.json. Call it on the machine
-that trained, with its model and data in place. PREFIXes (folders of that machine) are taken out of the texts.
+data-report.json and the answers given while it learned, which hold rows, so only of data that is ours; with
+--ask chat.json. Call it on the machine that trained, with its model and data in place. PREFIXes (folders of
+that machine) are taken out of the texts.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def main() -> None:
     spec = run.spec()
     texts = {
         "run.yaml": run.spec_file.read_text(),
-        "events.jsonl": run.events_file.read_text(),
+        "events.jsonl": events(run.events_file.read_bytes(), samples=given.report),
         "worker.log": "\n".join(run.log.read_text(errors="replace").splitlines()[-LOG_LINES:]) + "\n",
     }
     if not given.texts_only:
@@ -58,6 +59,15 @@ def main() -> None:
             text = text.replace(prefix, "")
         (out / name).write_text(text)
         print(f"{out / name}: {len(text):,} characters")
+
+
+def events(log: bytes, *, samples: bool) -> str:
+    """The event log; without `samples` the answers in between are left out and the rest is numbered anew."""
+    from core.runs.events import Sample, decode, encode
+
+    told = [record for line in log.splitlines() if (record := decode(line))]
+    kept = [record for record in told if samples or not isinstance(record.event, Sample)]
+    return b"".join(encode(one.event, seq, one.time) for seq, one in enumerate(kept, told[0].seq)).decode()
 
 
 def as_json(value: Any) -> str:

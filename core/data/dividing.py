@@ -54,7 +54,10 @@ def _counted(bins: Places) -> Count:
 
 def mixed(keys: Words, seed: Any) -> Words:
     """As `held_out.mixed`; `seed` is one number, or one for each key."""
-    word: Words = keys + (np.asarray(seed, np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    # arrays wrap around in silence, single numbers would warn
+    word: Words = keys + (np.atleast_1d(np.asarray(seed, np.uint64)) + np.uint64(1)) * np.uint64(
+        0x9E3779B97F4A7C15
+    )
     word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return word ^ (word >> np.uint64(31))

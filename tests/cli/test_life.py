@@ -112,7 +112,9 @@ def test_a_name_that_is_nearly_right(call: Call, tmp_path: Path, tiny: RunFolder
 
 
 def test_ctrl_c_leaves_the_run_alone_and_says_how_to_come_back(tmp_path: Path, tiny: RunFolder) -> None:
-    call = "import sys; from core.cli import main; sys.exit(main(sys.argv[1:]))"
+    # a test runner that was started in the background has Ctrl-C switched off, and its children too
+    call = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    call += "from core.cli import main; sys.exit(main(sys.argv[1:]))"
     watcher = subprocess.Popen(
         [sys.executable, "-c", call, "attach", "tiny", "--runs", str(tmp_path)],
         env=environment(),
