@@ -150,3 +150,11 @@ async def test_the_widget_scrolls_and_wraps_again_when_resized():
         await pilot.resize_terminal(120, 10)
         await pilot.pause()
         assert view.max_scroll_y < tall
+
+
+def test_a_word_of_several_tokens_is_not_broken_at_a_lines_end() -> None:
+    tokens = [Token(text, False) for text in ("We", " say", " know", "ing", " de", "tails", "!", " End")]
+    lines = [line.plain[2:].rstrip() for line in token_lines(tokens, 15)]
+    assert [line.strip() for line in lines] == ["We say", "knowing", "details! End"]
+    long = [Token(text, False) for text in (" a", "b" * 9, "c" * 9)]  # a word wider than the line is broken
+    assert "".join(line.plain[2:] for line in token_lines(long, 15)).strip() == "a" + "b" * 9 + "c" * 9

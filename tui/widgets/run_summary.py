@@ -117,7 +117,7 @@ def _run(prepared: Prepared) -> str:
     spec = prepared.spec
     plan = next((one for one in prepared.plan.methods if one.method == spec.method), None)
     steps = spec.steps or (plan.steps if plan else None)
-    times = f"{number(spec.epochs)} epochs, " if spec.epochs else ""
+    times = f"{number(spec.epochs)} epoch{'' if spec.epochs == 1 else 's'}, " if spec.epochs else ""
     looks = f" · held-out loss every {spec.evaluate.every}" if prepared.report.get("eval_rows") else ""
     return f"{times}{count(steps)} steps · checkpoint every {spec.save.every}, {spec.save.keep} kept{looks}"
 

@@ -79,10 +79,25 @@ class _Page:
     def put(self, piece: str, style: str, bar: str = "") -> None:
         size = cell_len(piece)
         if self._used + size > self.room and self._used:
+            word = [] if piece[:1] in " ↵" else self._word_begun(self.room - size)
             self.end()
+            for part, look in word:
+                self._lines[-1].append((part, look))
+                self._used += cell_len(part)
+            self._bars[-1] = bar if word else ""
         self._lines[-1].append((piece, style))
         self._bars[-1] = bar or self._bars[-1]
         self._used += size
+
+    def _word_begun(self, room: int) -> list[tuple[str, str]]:
+        """Takes the beginning of a word off the line's end, if what goes on with it then has room."""
+        line = self._lines[-1]
+        begun = next((at for at in range(len(line) - 1, 0, -1) if line[at][0][:1] == " "), 0)
+        word = line[begun:]
+        if not begun or sum(cell_len(part) for part, _ in word) > room:
+            return []
+        del line[begun:]
+        return word
 
     def end(self) -> None:
         self._lines.append([])
