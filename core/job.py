@@ -113,11 +113,9 @@ def run_job(
         raise UserError(f"{module} took too long", f"more than {timeout:g} s", code=1) from None
 
 
-async def run_job_async(
-    module: str, request: dict[str, Any], on_progress: Progress | None = None
-) -> dict[str, Any]:
-    """As `run_job`, on an event loop; cancelling it ends the child."""
-    fd, log = tempfile.mkstemp(prefix="finetui-", suffix=".log")
+async def spawn(module: str, name: str = "finetui") -> tuple[asyncio.subprocess.Process, str]:
+    """A child that speaks JSON lines on stdin and stdout, and the path of its log; the caller removes it."""
+    fd, log = tempfile.mkstemp(prefix=f"{name}-", suffix=".log")
     try:
         child = await asyncio.create_subprocess_exec(
             *command(module),
@@ -130,6 +128,26 @@ async def run_job_async(
         )
     finally:
         os.close(fd)
+    return child, log
+
+
+async def see_off(child: asyncio.subprocess.Process, seconds: float) -> None:
+    """Ends a child: it is to leave when its stdin closes, and is killed where it does not in so long."""
+    if child.stdin:
+        child.stdin.close()
+    try:
+        await asyncio.wait_for(child.wait(), seconds)
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            child.kill()
+        await child.wait()
+
+
+async def run_job_async(
+    module: str, request: dict[str, Any], on_progress: Progress | None = None
+) -> dict[str, Any]:
+    """As `run_job`, on an event loop; cancelling it ends the child."""
+    child, log = await spawn(module)
     assert child.stdin and child.stdout
     answer: dict[str, Any] = {}
     try:

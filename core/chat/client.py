@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
-import subprocess
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +22,7 @@ from core.chat.talk import (
     save_transcript,
 )
 from core.errors import UserError
-from core.job import LARGEST_LINE, command, environment
+from core.job import see_off, spawn
 from core.runs.folder import RunFolder
 
 SERVER = "core.chat.server"
@@ -158,14 +155,7 @@ class ChatProcess:
         child, self._child = self._child, None
         if child is None:
             return
-        if child.stdin:
-            child.stdin.close()
-        try:
-            await asyncio.wait_for(child.wait(), SECONDS_TO_LEAVE)
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                child.kill()
-            await child.wait()
+        await see_off(child, SECONDS_TO_LEAVE)
         if self._reading:
             await self._reading
         if not self._keep_log:
@@ -186,19 +176,7 @@ class ChatProcess:
     # ---- the wire ----
 
     async def _spawn(self) -> None:
-        fd, self._log = tempfile.mkstemp(prefix="finetui-chat-", suffix=".log")
-        try:
-            self._child = await asyncio.create_subprocess_exec(
-                *command(SERVER),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=fd,
-                env=environment(),
-                limit=LARGEST_LINE,
-                start_new_session=True,  # Ctrl-C in the terminal stops an answer, not the model
-            )
-        finally:
-            os.close(fd)
+        self._child, self._log = await spawn(SERVER, "finetui-chat")
         self._reading = asyncio.create_task(self._read(self._child))
 
     def _write(self, message: dict[str, Any]) -> None:

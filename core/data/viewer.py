@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
-import subprocess
-import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from core.errors import UserError
-from core.job import LARGEST_LINE, command, environment
+from core.job import see_off, spawn
 
 SERVER = "core.data.view"
 SECONDS_TO_LEAVE = 2.0
@@ -54,14 +51,7 @@ class Viewer:
         child, self._child = self._child, None
         if child is None:
             return
-        if child.stdin:
-            child.stdin.close()
-        try:
-            await asyncio.wait_for(child.wait(), SECONDS_TO_LEAVE)
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                child.kill()
-            await child.wait()
+        await see_off(child, SECONDS_TO_LEAVE)
         if self._reading:
             await self._reading
         Path(self._log).unlink(missing_ok=True)
@@ -75,19 +65,7 @@ class Viewer:
         await self.close()
 
     async def _spawn(self) -> None:
-        fd, self._log = tempfile.mkstemp(prefix="finetui-view-", suffix=".log")
-        try:
-            self._child = await asyncio.create_subprocess_exec(
-                *command(SERVER),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=fd,
-                env=environment(),
-                limit=LARGEST_LINE,
-                start_new_session=True,  # Ctrl-C in the terminal is for the parent to answer
-            )
-        finally:
-            os.close(fd)
+        self._child, self._log = await spawn(SERVER, "finetui-view")
         self._reading = asyncio.create_task(self._read(self._child))
 
     async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 
 from core.data.conversation import Conversation, Message
 from core.data.findings import Tally
-from core.data.formats.convert import convert, fingerprint, understand
+from core.data.formats.convert import content_of, convert, understand
 from core.data.formats.recognise import TRAINED, Recognised, recognise
 from core.data.sources import Row, open_source
 from core.errors import UserError
@@ -258,7 +258,7 @@ def test_the_fingerprint_is_of_the_content() -> None:
     one = convert(rows := [{"prompt": Q, "completion": A}], recognise(rows), Tally())
     other = convert(rows := [{"question": Q, "answer": A}], recognise(rows), Tally())
     more = convert(rows := [{"prompt": Q, "completion": A + " "}], recognise(rows), Tally())
-    assert fingerprint(one) == fingerprint(other) != fingerprint(more)
+    assert content_of(one[0]) == content_of(other[0]) != content_of(more[0])
 
 
 # file, rows (None: a text, which is read in pieces), format as the shared material's README tells them

@@ -1,6 +1,5 @@
 """Turns one row of any recognised format into one kind of thing: a conversation, or plain text."""
 
-import hashlib
 import json
 import math
 from collections.abc import Collection, Iterable
@@ -58,14 +57,6 @@ def convert(
     """The rows that can be learned from, in order; every other row is noted in `tally`."""
     read = (understand(row, number, found, tally, spec) for number, row in enumerate(rows, 1))
     return [one for one in read if one is not None]
-
-
-def fingerprint(conversations: Iterable[Conversation]) -> str:
-    """sha256 of what would be trained on; two files with the same content have the same one."""
-    digest = hashlib.sha256()
-    for one in conversations:
-        digest.update(content_of(one) + b"\n")
-    return digest.hexdigest()
 
 
 def content_of(one: Conversation) -> bytes:
