@@ -45,7 +45,7 @@ AIMS = (
         "What it knew before can fade.",
         "To answer from documents that change or must be cited, retrieval is better and cheaper: "
         "search them and put the passage into the prompt.",
-        {"aim": "knowledge", "learn": "all"},
+        {"aim": "knowledge", "learn": "all", "packing": True},
     ),
     Aim(
         "chat",

@@ -60,7 +60,7 @@ def test_another_aim_takes_back_what_the_first_one_set(finetui_home: object) -> 
     choose(journey, BY_KEY["try"])
     assert journey.get("steps") == 60
     choose(journey, BY_KEY["knowledge"])
-    assert journey.choices == {"aim": "knowledge", "learn": "all"}
+    assert journey.choices == {"aim": "knowledge", "learn": "all", "packing": True}
 
 
 def test_what_was_chosen_by_hand_stays(finetui_home: object) -> None:
