@@ -17,7 +17,7 @@ from core.machine.host import hub_cache
 from core.models.shape import ModelShape, read_shape
 from core.plan.advise import Plan, advise
 from core.plan.cards import card_named, card_of_size
-from core.plan.resolve import resolve
+from core.plan.resolve import filled_in, resolve
 from core.runs.space import findings, space
 from core.spec import RunSpec
 
@@ -111,8 +111,9 @@ def plan_for(
     vram: float | None = None,
     card: str | None = None,
     on_progress: Progress | None = None,
-) -> Plan:
-    """The plan for this machine, or for a card that need not be here: named, or of `vram` GiB.
+) -> tuple[Plan, RunSpec | None]:
+    """The plan for this machine, or for a card that need not be here: named, or of `vram` GiB; and the
+    spec with all that it leaves open filled in by the plan, None where there is no data or nothing fits.
 
     Without data (source NO_DATA) the plan has no steps and no time; without the model's tokenizer the
     lengths of the rows are assumed. UserError as `prepare`.
@@ -133,7 +134,9 @@ def plan_for(
                 raise
             # a model that is not here and a Hub that does not answer: the rows can still be counted
             report = run_job("core.data.inspect", {**request, "model": None}, on_progress)
-    return advise(spec, look(), shape, report, card=chosen)
+    plan = advise(spec, look(), shape, report, card=chosen)
+    whole = report is not None and (spec.method != "auto" or plan.recommended is not None)
+    return plan, filled_in(spec, plan, report) if whole else None
 
 
 async def prepare_async(spec: RunSpec, on_progress: Progress | None = None) -> Prepared:

@@ -29,17 +29,22 @@ def plan(
 ) -> None:
     """What each method needs, how long it takes, and which is recommended (exit code 1 if none fits)."""
     from core.prepare import NO_DATA, plan_for
+    from core.spec import dump_spec
 
     spec = options.spec_of(file, model, source or (None if file else NO_DATA), method, changes)
     tell, wipe = show.progress(not as_json)
     try:
-        made = plan_for(spec, vram=vram, card=card, on_progress=tell)
+        made, filled = plan_for(spec, vram=vram, card=card, on_progress=tell)
     finally:
         wipe()
     if as_json:
-        show.answer(made.to_dict())
+        show.answer({**made.to_dict(), "spec": filled.model_dump(mode="json") if filled else None})
     else:
         show.say(_plan(made))
+        if filled:
+            show.say(
+                f"\n{show.paint('# the run, with all that was left open', 'dim')}\n{dump_spec(filled)}".rstrip()
+            )
     if any(one.severity == "stop" for one in made.findings):
         raise typer.Exit(1)
 

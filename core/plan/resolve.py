@@ -27,6 +27,11 @@ def resolve(spec: RunSpec, plan: Plan, shape: ModelShape, report: dict[str, Any]
             "give a folder with *.safetensors, or a Hub id",
             code=1,
         )
+    return filled_in(spec, plan, report)
+
+
+def filled_in(spec: RunSpec, plan: Plan, report: dict[str, Any] | None) -> RunSpec:
+    """As `resolve`, also for a model of which only the shape is here."""
     method = spec.method if spec.method != "auto" else plan.recommended or "qlora"
     chosen = plan.of(method)
     steps = chosen.steps or 1000

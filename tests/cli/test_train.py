@@ -108,6 +108,17 @@ def test_plan_has_the_keys_that_others_rely_on(call: Call, rows: Path) -> None:
     told = call("plan", "--model", MODEL, "--data", rows, "--card", "4090").out
     assert "RTX 4090" in told
     assert f"→ {plan['recommended']}" in told
+    # what the plan filled in is a spec of its own, and is printed as one
+    filled = parse_spec(plan["spec"])
+    chosen = next(one for one in plan["methods"] if one["method"] == plan["recommended"])
+    assert (filled.method, filled.batch, filled.length) == (
+        plan["recommended"],
+        chosen["batch"],
+        chosen["length"],
+    )
+    assert filled.template == "chatml" and filled.learning_rate
+    printed = told[told.index("# the run") :]
+    assert parse_spec(yaml.safe_load(printed)) == filled
 
 
 def test_a_plan_needs_no_data_and_a_card_that_is_too_small_is_a_no(call: Call) -> None:
@@ -115,6 +126,7 @@ def test_a_plan_needs_no_data_and_a_card_that_is_too_small_is_a_no(call: Call) -
     assert call(*words, "--vram", "80").code == 0
     small = call(*words, "--vram", "4", "--json")
     assert small.code == 1
+    assert json.loads(small.out)["spec"] is None
     assert not any(one["fits"] for one in json.loads(small.out)["methods"])
     both = call(*words, "--vram", "4", "--card", "4090")
     assert both.code == 2
