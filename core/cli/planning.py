@@ -42,9 +42,8 @@ def plan(
     else:
         show.say(_plan(made))
         if filled:
-            show.say(
-                f"\n{show.paint('# the run, with all that was left open', 'dim')}\n{dump_spec(filled)}".rstrip()
-            )
+            head = show.paint("# the run, with all that was left open", "dim")
+            show.say(f"\n{head}\n{dump_spec(filled)}".rstrip())
     if any(one.severity == "stop" for one in made.findings):
         raise typer.Exit(1)
 
