@@ -61,7 +61,8 @@ def findings(found: Sequence[Finding], damage: str, skipped: int) -> Content:
     if skipped:
         parts.append((f"▲ {skipped} lines of events.jsonl are damaged and were skipped\n", "$warning"))
     for one in found:
-        parts.append((f"▲ {one.what}", SEVERITIES.get(one.severity, "$warning")))
+        mark = "·" if one.severity == "info" else "▲"
+        parts.append((f"{mark} {one.what}", SEVERITIES.get(one.severity, "$warning")))
         more = ". ".join(filter(None, (one.why, one.todo)))
         parts.append((f" – {more}\n" if more else "\n", SOFT))
     return Content.assemble(*parts).rstrip()
