@@ -88,7 +88,8 @@ def take_any_length() -> None:
     Those are cuDNN's, which torch prefers on recent cards. They plan each shape once a thread: 40 ms for one
     token of an answer, 0.1 to 1.6 s for a training batch of a length not seen before (H200, torch 2.11,
     8 x 32 heads x 1,000 tokens), where the kernel itself then takes 1 ms, and those that stay take 1.5.
-    The price: steps of an 8 B model whose rows all have one length are a sixth slower (docs/measured/memory.md).
+    The price: steps of an 8 B model whose rows all have one length are a sixth slower, see
+    docs/measured/memory.md.
     """
     import torch
 
