@@ -76,6 +76,11 @@ SAYS: dict[str, Wording] = {
         "info",
         "{n} row{s} ({where}) weigh{es1} a turn other than 0 or 1 ({detail}), which is read as 1",
     ),
+    "weight_unused": Wording(
+        "warn",
+        "{n} row{s} ({where}) bring{es1} a weight ({detail}), which preferences do not use: all count alike",
+        "leave out or repeat rows instead",
+    ),
     "filled": Wording("info", "{n} row{s} ({where}) had placeholders that are filled as asked"),
     # repeats
     "duplicate": Wording(

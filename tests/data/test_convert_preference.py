@@ -135,3 +135,12 @@ def test_a_verdict_is_on_the_last_answer() -> None:
     assert (len(one.messages), one.prompt) == (4, 3)
     noted = {finding.code: finding.rows for finding in tally.findings(4)}
     assert noted == {"unanswered_end": (1,), "bad_label": (2, 3), "no_prompt": (4,)}
+
+
+def test_a_weight_that_preferences_do_not_use_is_told() -> None:
+    pair = {"prompt": Q, "chosen": A, "rejected": N}
+    verdict = {"prompt": Q, "completion": A, "label": True}
+    for row in (pair, verdict):
+        rows, told, _ = read({**row, "weight": 2.0}, {**row, "weight": 1})
+        assert len(rows) == 2 and told["weight_unused"] == (1,)
+    assert "weight_unused" not in read({"prompt": Q, "completion": A, "weight": 2.0})[1]

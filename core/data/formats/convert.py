@@ -96,7 +96,11 @@ def _read(row: Row, number: int, found: Recognised, spec: SourceSpec, note: Note
         one = _conversation(row, number, found, spec, note)
     if "tools" in found.roles and (offered := row.get(found.roles["tools"])):
         one = replace(one, tools=read_schemas(offered))
-    return replace(one, weight=weight) if weight != 1 else one
+    if weight == 1:
+        return one
+    if found.format in ("preference", "kto"):
+        note("weight_unused", str(weight))
+    return replace(one, weight=weight)
 
 
 def _fitting(row: Row, found: Recognised, note: Note) -> Recognised:
