@@ -195,9 +195,9 @@ def test_few_rows_take_smaller_steps():
 
 def test_it_is_json_and_quick():
     shape, machine, asked, data = model("Qwen/Qwen3-8B"), box(gpu(24)), spec(), report()
-    start = time.perf_counter()
+    start = time.process_time()
     found = advise(asked, machine, shape, data)
-    assert time.perf_counter() - start < 0.05
+    assert time.process_time() - start < 0.05
     said = json.loads(json.dumps(found.to_dict()))
     assert {"card", "methods", "recommended", "reason"} <= set(said)
     for method in said["methods"]:

@@ -140,10 +140,10 @@ def test_dora_keeps_two_results_of_each_matrix():
 
 def test_it_takes_no_time():
     shape = model("meta-llama/Llama-3.1-8B")
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(100):
         held = estimate(shape, "lora", batch=8, length=2048)
-    assert time.perf_counter() - start < 0.1
+    assert time.process_time() - start < 0.1
     assert isinstance(held, Bytes)
 
 

