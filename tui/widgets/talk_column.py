@@ -105,7 +105,8 @@ class TalkColumn(VerticalScroll):
 
     def _follow(self) -> None:
         if self._following:
-            self.scroll_end(animate=False)
+            # at once: what is put off would still be done after one has scrolled up
+            self.scroll_end(animate=False, immediate=True)
 
     def finish(self, done: Done, notes: list[str], most: int) -> None:
         """The answer is whole."""
