@@ -19,7 +19,7 @@ from typing import IO, Any
 from core.errors import UserError
 
 Progress = Callable[[str, int, int | None], None]
-"""Called with what is happening, how much is done, and of how much (None: unknown)."""
+"""Called with what is happening, how much is done, and of how much (None: nobody knows)."""
 
 SECONDS_BETWEEN_LOOKS = 2.0  # of a child that stays, at whether the parent is still there
 LARGEST_LINE = 64 * 2**20  # a report holds at most some hundred rows; this bounds a broken child

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from core.data.lengths import longer_than
 from core.errors import UserError
-from core.job import run_job, run_job_async
+from core.job import Progress, run_job, run_job_async
 from core.machine import Machine, look
 from core.machine.host import hub_cache
 from core.models.shape import ModelShape, read_shape
@@ -20,9 +19,6 @@ from core.plan.cards import card_named, card_of_size
 from core.plan.resolve import filled_in, resolve
 from core.runs.space import findings, space
 from core.spec import RunSpec
-
-Progress = Callable[[str, int, "int | None"], None]
-"""What is happening, how much of it is done, and of how much (None = nobody knows)."""
 
 NO_DATA = "none"
 """The source of a spec that only asks what a model takes."""

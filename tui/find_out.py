@@ -9,19 +9,16 @@ from __future__ import annotations
 import asyncio
 import copy
 import operator
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from core.errors import UserError
-from core.job import run_job_async
+from core.job import Progress, run_job_async
 
 if TYPE_CHECKING:
     from core.machine import Machine
     from core.models.shape import ModelShape
     from core.plan.advise import Plan
     from tui.journey import Journey
-
-Progress = Callable[[str, int, "int | None"], None]
 
 NO_DATA_YET = "data that is not chosen yet"
 

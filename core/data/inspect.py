@@ -19,9 +19,10 @@ from core.data.example import example
 from core.data.findings import Finding, Remedy
 from core.data.fit import Key
 from core.data.held_out import Choice, Count, repeats
-from core.data.making import Made, Making, Progress, choose_template, screen_of
+from core.data.making import Made, Making, choose_template, screen_of
 from core.data.pack import Beside, pack_of, window_of
 from core.data.reading import Opened, about, conversations, findings, open_all, open_held_out
+from core.job import Progress
 from core.spec import DataSpec, RunSpec, parse_spec
 
 SAMPLE_ROWS, SAMPLE_CHARACTERS = 10, 200

@@ -15,9 +15,8 @@ from core.data.conversation import Conversation
 from core.data.findings import Tally
 from core.data.fit import Fitted, Key, fit
 from core.data.reading import Opened, conversations, understood
+from core.job import Progress
 from core.spec import RunSpec
-
-Progress = Callable[[str, int, int | None], None]
 
 BATCH = 512  # rows tokenised at once: enough for the tokenizer's threads, few enough to show progress
 

@@ -12,10 +12,11 @@ from core.data.check.leaks import find_leaks, say_leaks
 from core.data.dividing import divided
 from core.data.findings import Finding
 from core.data.fit import Key
-from core.data.making import Making, Progress, choose_template, screen_of
+from core.data.making import Making, choose_template, screen_of
 from core.data.reading import Opened, about, findings, open_all, open_held_out
 from core.data.store import Rows, Store, Writer
 from core.errors import UserError
+from core.job import Progress
 from core.spec import RunSpec
 
 FILE = "rows.arrow"
