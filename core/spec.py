@@ -47,9 +47,22 @@ def _share(value: float | str) -> float | str:
 
 
 def _dial(value: Any) -> Any:
-    if value != "auto" and value not in (0, 1):
-        raise ValueError("it should be auto, 0 or 1")
-    return value
+    if value == "auto":
+        return value
+    try:
+        place = float(value)
+    except (TypeError, ValueError):
+        place = -1.0
+    if not 0 <= place <= 1:
+        raise ValueError("it should be auto, or a number from 0 (keep all) to 1 (least memory)")
+    return place
+
+
+def _switch(value: Any) -> Any:
+    known = {"auto": "auto", "true": True, "false": False}
+    if str(value).lower() not in known:
+        raise ValueError("it should be auto, true or false")
+    return known[str(value).lower()]
 
 
 def _droppable(codes: list[str]) -> list[str]:
@@ -166,7 +179,11 @@ class RunSpec(_Part):
     clip: float = Field(default=1.0, gt=0)
     """Largest norm of the gradient; what is longer is scaled down to it."""
     recompute: Annotated[Literal["auto"] | float, BeforeValidator(_dial)] = "auto"
-    """Share of the activations computed again in the backward pass: 0 keeps all, 1 recomputes all."""
+    """From speed to memory: 0 keeps what the backward pass needs; up to 0.5 more and more layers compute
+    their MLP again; up to 1 more and more of them also wait in the host's memory (`core.plan.dial`)."""
+    compile: Annotated[Literal["auto"] | bool, BeforeValidator(_switch)] = "auto"
+    """Whether the layers are compiled, which costs up to a minute and makes every step faster. auto: on a
+    card, where the run is long enough to pay for it; a resolved spec leaves that to the worker."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     seed: int = Field(default=42, ge=0, lt=2**32)
     save: SaveSpec = Field(default_factory=SaveSpec)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import UserError
+from core.runs.folder import RunFolder
 from core.spec import RunSpec, dump_spec, load_spec, parse_spec
 
 SMALLEST = {"model": "Qwen/Qwen3-0.6B", "data": {"source": "train.jsonl"}, "method": "auto"}
@@ -65,7 +66,10 @@ def test_every_mistake_is_named_at_once_with_the_nearest_key() -> None:
         ("clip", 0),
         ("seed", -1),
         ("gpus", [-1]),
-        ("recompute", 0.5),
+        ("recompute", 1.5),
+        ("recompute", "half"),
+        ("compile", "maybe"),
+        ("compile", 2),
         ("method", "loar"),
         ("name", "a/b"),
         ("report", ["wanb"]),
@@ -99,6 +103,19 @@ def test_a_spec_that_is_not_there(tmp_path: Path) -> None:
         load_spec(tmp_path / "none.yaml")
 
 
+def test_the_dial_and_the_compiler_are_read_as_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    for written, dial, compiled in (
+        ("recompute: 0.375\ncompile: true", 0.375, True),
+        ("recompute: 1.0\ncompile: false", 1.0, False),
+        ("recompute: auto\ncompile: auto", "auto", "auto"),
+    ):
+        path.write_text(f"model: m\ndata: x.jsonl\n{written}\n")
+        spec = load_spec(path)
+        assert (spec.recompute, spec.compile) == (dial, compiled)
+        assert type(spec.compile) is type(compiled)
+
+
 def test_the_short_form_holds_only_what_was_chosen() -> None:
     assert dump_spec(parse_spec(SMALLEST)) == "model: Qwen/Qwen3-0.6B\ndata: {source: train.jsonl}\n"
 
@@ -117,7 +134,8 @@ specs = st.builds(
     method=st.sampled_from(["auto", "full", "lora", "qlora"]),
     batch=st.one_of(st.none(), st.integers(1, 512)),
     learning_rate=st.one_of(st.none(), st.floats(1e-9, 0.5)),
-    recompute=st.sampled_from(["auto", 0, 1]),
+    recompute=st.one_of(st.just("auto"), st.sampled_from([0, 1]), st.floats(0, 1)),
+    compile=st.sampled_from(["auto", True, False]),
     gpus=st.one_of(st.just("auto"), st.lists(st.integers(0, 7), max_size=8)),
     warmup=st.floats(0, 0.99),
 )
@@ -130,3 +148,11 @@ def test_what_is_written_reads_back_the_same(
     path = tmp_path_factory.getbasetemp() / "spec.yaml"
     path.write_text(dump_spec(spec, full=full), encoding="utf-8")
     assert load_spec(path) == spec
+
+
+@pytest.mark.parametrize(
+    "run", sorted(Path(__file__).with_name("recorded").iterdir()), ids=lambda one: one.name
+)
+def test_runs_of_before_the_dial_had_places_between_still_load(run: Path) -> None:
+    spec = RunFolder(run).spec()
+    assert spec.recompute in (0.0, 1.0) and spec.compile == "auto"

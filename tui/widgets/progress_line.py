@@ -20,6 +20,7 @@ STAGES = {
     "machine": "looking at this machine",
     "model": "reading the model's shape",
     "data": "reading the data",
+    "compile": "compiling the layers",
 }
 """What a job's words for its stages mean to a person."""
 
