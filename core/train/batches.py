@@ -1,17 +1,20 @@
-"""Batches for the trainer, made of rows as they lie in the store; several documents may share a line.
+"""Batches for the trainer, made of rows as they lie in the store.
 
-Packed documents cannot see each other: positions begin anew with each, no attention mask is given, and the
-library then draws the borders where positions fall back (`find_packed_sequence_indices` in
-transformers/masking_utils.py). What fills a line up is a document of its own for each token.
+Rows are padded at the right, where causal attention never looks, so there is no attention mask. Rows that
+share a line cannot see each other: positions begin anew with each, and the borders are either told
+(`cu_seq_lens_q`, for `core.train.engine.attention`) or drawn by the library as a mask where positions fall
+back (`find_packed_sequence_indices` in transformers/masking_utils.py).
 """
 
 from array import array
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import Any
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch.nn.functional import pad as widen
 from torch.nn.utils.rnn import pad_sequence
 
 from core.data.pack import WINDOW, best_fit
@@ -55,34 +58,111 @@ def labels(row: Row) -> list[int]:
     return [token if place and keep else IGNORED for place, (token, keep) in enumerate(pairs)]
 
 
-def collate(examples: Sequence[Row | list[Row]], pad: int) -> dict[str, torch.Tensor]:
-    """`input_ids` and `labels`, (lines, tokens), with `attention_mask` or, for packs, `position_ids`.
+@dataclass(frozen=True)
+class Layout:
+    """How the rows of a pass are laid out; one for a whole run, so that compiled layers see few shapes."""
 
-    `tokens`: of the batch without what fills it up. `loss_weights`, (lines, tokens): only where a row
-    counts more or less than others.
+    kind: Literal["rows", "lines", "blocks"]
+    """rows: side by side, padded. lines: all on one line, borders told. blocks: packs side by side."""
+    length: int | None = None
+    """rows: tokens of every row, None: of the longest in the pass. lines: what a pack is filled up to."""
+    longest: int = 0
+    """lines: tokens of the longest row."""
+    count: int | None = None
+    """A smaller pass, such as the last of an epoch, is filled up to so many rows or packs with empty ones."""
+    masked: bool = False
+    """rows: with an attention mask all the same: the router of experts must not count padding."""
+
+
+EVEN = 0.94
+"""Rows whose mean is at least this share of the longest are laid side by side: the kernels for one length are
+quicker by more than the padding costs."""
+STEP = 64
+"""Widths are multiples of this: quick for a card, and few of them."""
+
+
+def layout_of(
+    lengths: Any, *, packing: int | None, lines: bool, cuda: bool, masked: bool, count: int | None
+) -> Layout:
+    """The layout for rows of these lengths (a numpy array).
+
+    `packing`: tokens of a pack; `lines`: whether the attention takes lines; `masked`: see there; `count`:
+    rows of a pass where it must always have so many.
+    """
+    longest = int(lengths.max())
+    if packing:
+        return Layout("lines", packing, packing, count) if lines else Layout("blocks")
+    if not cuda or masked:
+        return Layout("rows", masked=masked)
+    if lines and float(lengths.mean()) < EVEN * longest:
+        return Layout("lines", None, longest)
+    return Layout("rows", -(-longest // STEP) * STEP, count=count)
+
+
+def collate(examples: Sequence[Row | list[Row]], pad: int, layout: Layout | None = None) -> dict[str, Any]:
+    """`input_ids` and `labels`, (lines, tokens), and what the layout needs: `position_ids`, `cu_seq_lens_q`.
+
+    For the head: `at`, (n,), the places in the flattened pass after which a learned token comes, `targets`,
+    (n,), and `weights`, (n,) or None, where a row counts more or less than others. `tokens`: of the pass
+    without what fills it up.
     """
     lines = [one if isinstance(one, list) else [one] for one in examples]
-    packed = any(isinstance(one, list) for one in examples)
+    if layout is None:
+        layout = Layout("blocks" if any(isinstance(one, list) for one in examples) else "rows")
+    tokens = sum(len(row["input_ids"]) for line in lines for row in line)
+    if layout.count and (layout.kind == "rows" or layout.length):
+        lines += [_filler(layout.longest or 1, pad)] * (layout.count - len(lines))
+    if layout.kind == "lines":
+        lines = [_on_one_line(lines, layout.length, pad)]
     ids = [[token for row in line for token in row["input_ids"]] for line in lines]
-    batch = {
-        "input_ids": _filled(ids, pad),
-        "labels": _filled([[label for row in line for label in labels(row)] for line in lines], IGNORED),
-        "tokens": torch.tensor(sum(map(len, ids))),
+    batch: dict[str, Any] = {
+        "input_ids": _filled(ids, pad, layout),
+        "labels": _filled(
+            [[label for row in line for label in labels(row)] for line in lines], IGNORED, layout
+        ),
     }
-    if packed:
+    if layout.kind != "rows":
         places = [[place for row in line for place in range(len(row["input_ids"]))] for line in lines]
-        batch["position_ids"] = _filled(places, 0)
-    else:
-        batch["attention_mask"] = _filled([[1] * len(line) for line in ids], 0)
+        batch["position_ids"] = _filled(places, 0, layout)
+    if layout.kind == "lines":
+        ends = list(accumulate((len(row["input_ids"]) for row in lines[0]), initial=0))
+        batch["cu_seq_lens_q"] = batch["cu_seq_lens_k"] = torch.tensor(ends, dtype=torch.int32)
+        longest = max(map(len, (row["input_ids"] for row in lines[0])))
+        batch["max_length_q"] = batch["max_length_k"] = max(layout.longest, STEP, longest)
+    if layout.masked:
+        batch["attention_mask"] = _filled([[1] * len(line) for line in ids], 0, layout)
+    following = batch["labels"].roll(-1, dims=1)
+    following[:, -1] = IGNORED
+    at = (following.flatten() != IGNORED).nonzero()[:, 0]
+    batch |= {"at": at, "targets": following.flatten()[at], "weights": None, "tokens": tokens}
     if any(row.get("weight", 1.0) != 1.0 for line in lines for row in line):
         weights = [[row.get("weight", 1.0) for row in line for _ in row["input_ids"]] for line in lines]
-        batch["loss_weights"] = _filled(weights, 1.0)
+        batch["weights"] = _filled(weights, 1.0, layout).roll(-1, dims=1).flatten()[at]
     return batch
 
 
-def _filled(lines: list[list[Any]], value: float) -> torch.Tensor:
+def _filler(tokens: int, pad: int) -> list[Row]:
+    return [{"input_ids": [pad] * tokens, "learned": [0] * tokens}] if tokens > 0 else []
+
+
+def _on_one_line(lines: list[list[Row]], length: int | None, pad: int) -> list[Row]:
+    """All rows in order. What fills up a pack to `length`, or the line to a whole `STEP`, is a row too."""
+    if length is None:
+        rows = [row for line in lines for row in line]
+        return rows + _filler(-sum(len(row["input_ids"]) for row in rows) % STEP, pad)
+    return [
+        row
+        for line in lines
+        for row in line + _filler(length - sum(len(row["input_ids"]) for row in line), pad)
+    ]
+
+
+def _filled(lines: list[list[Any]], value: float, layout: Layout) -> torch.Tensor:
     # padding is masked by place, never by id: the pad token may be any
-    return pad_sequence([torch.tensor(line) for line in lines], batch_first=True, padding_value=value)
+    whole = pad_sequence([torch.tensor(line) for line in lines], batch_first=True, padding_value=value)
+    if layout.kind == "rows" and layout.length and whole.shape[1] < layout.length:
+        return widen(whole, (0, layout.length - whole.shape[1]), value=value)
+    return whole
 
 
 def refuse_leaks(model: Any) -> None:

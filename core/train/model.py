@@ -97,6 +97,8 @@ def with_adapters(model: Any, spec: RunSpec, device: Device) -> Any:
     """The model with fp32 LoRA adapters on its linear layers; all else is frozen."""
     from peft import LoraConfig, get_peft_model
 
+    from core.train.engine.peft_layers import layers_for
+
     lora = spec.lora
     config = LoraConfig(
         task_type="CAUSAL_LM",
@@ -107,6 +109,7 @@ def with_adapters(model: Any, spec: RunSpec, device: Device) -> Any:
         use_rslora=lora.rslora,
         use_dora=lora.dora,
     )
+    config._register_custom_module(layers_for(spec.method, device.kind))
     try:
         tuned = get_peft_model(model, config)
     except ValueError as error:

@@ -6,6 +6,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from core.data.sources.packed import cache
 from core.errors import UserError
 from core.runs.folder import RunFolder
 from core.spec import RunSpec
@@ -32,6 +33,11 @@ def calm_libraries(run: RunFolder) -> None:
     os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(run.path / "tensorboard"))
     os.environ.setdefault("WANDB_DIR", str(run.path))
     os.environ.setdefault("WANDB_PROJECT", "finetui")
+
+
+def keep_compiled() -> None:
+    """Layers that are compiled are kept from run to run. Set before torch is imported."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache("compiled")))
 
 
 def refuse_unresolved(spec: RunSpec) -> None:

@@ -11,8 +11,9 @@ from trl import SFTConfig, SFTTrainer
 from core.runs.folder import RunFolder
 from core.spec import RunSpec
 from core.train import checkpoints
-from core.train.batches import IGNORED, collate
+from core.train.batches import IGNORED, Layout, collate
 from core.train.device import Device
+from core.train.engine.head import Head
 from core.train.evaluation import Measured, look
 from core.train.pairs import collator, numbers
 
@@ -65,8 +66,7 @@ def settings(spec: RunSpec, run: RunFolder, device: Device, steps: int) -> dict[
         bf16=device.precision == "bf16",
         fp16=device.precision == "fp16",
         use_cpu=device.kind == "cpu",
-        gradient_checkpointing=spec.recompute == 1,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if spec.recompute == 1 else None,
+        gradient_checkpointing=False,  # the dial has its own, see core.train.engine.layers
         logging_steps=max(1, math.ceil(steps / MOST_LOGGED)),
         logging_nan_inf_filter=False,  # a loss that is not a number must be seen
         save_strategy="no",
@@ -99,8 +99,12 @@ class Tuner(SFTTrainer):
         held_out: Sequence[Any] | None,
         tokenizer: Any,
         device: Device,
+        layout: Layout,
+        head: Head | None,
         on_evaluating: Callable[[int, int], bool],
     ):
+        """`head`: None where the model's logits are not plain, or its experts have a loss of their own; the
+        library's is used then."""
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         super().__init__(
             model=model,
@@ -108,9 +112,10 @@ class Tuner(SFTTrainer):
             train_dataset=numbers(0, range(len(train))),
             eval_dataset=numbers(1, range(len(held_out))) if held_out else None,
             processing_class=tokenizer,
-            data_collator=collator((train, held_out or []), partial(collate, pad=pad or 0)),
+            data_collator=collator((train, held_out or []), partial(collate, pad=pad or 0, layout=layout)),
         )
-        self._device, self._on_evaluating = device, on_evaluating
+        self._device, self._on_evaluating, self._head = device, on_evaluating, head
+        self.trained_tokens = 0
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
@@ -121,19 +126,43 @@ class Tuner(SFTTrainer):
         """
         return look(self, eval_dataset, metric_key_prefix, self._device, self._on_evaluating, self._measured)
 
-    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
         """Nats a learned token; while training each token times its row's weight, still by their number."""
-        tokens, weights = inputs.pop("tokens"), inputs.pop("loss_weights", None)
-        called = model if weights is None or not self.model.training else _weighted(model, weights)
-        before = int(self._total_train_tokens)
-        loss = super().compute_loss(called, inputs, *args, **kwargs)
-        if self.model.training:  # the library counts only one line of a batch without a mask
-            self._total_train_tokens: int = before + int(tokens)
-            self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
-        return loss
+        at, targets, weights = (inputs.pop(name) for name in ("at", "targets", "weights"))
+        tokens, training = inputs.pop("tokens"), self.model.training
+        if training:
+            self.trained_tokens += tokens
+        weights = weights if training else None
+        if self._head is None:
+            called = model if weights is None else _weighted(model, inputs["labels"], weights)
+            return super().compute_loss(called, inputs, num_items_in_batch=num_items_in_batch)
+        labels = inputs.pop("labels")
+        count = num_items_in_batch if num_items_in_batch is not None else max(1, at.shape[0])
+        whole = model_of(self.model)
+        with self.accelerator.autocast():
+            hidden = whole.base_model(**inputs, use_cache=False).last_hidden_state
+            head = whole.get_output_embeddings()
+            hidden = hidden.reshape(labels.numel(), -1)
+            return self._head(hidden, head.weight, head.bias, at, targets, weights) / count
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        if "loss" in logs:
+            self._metrics["train"].pop("num_tokens", None)  # the library counts one line of a batch alone
+            logs = logs | {"num_tokens": self.trained_tokens}
+        super().log(logs, *args, **kwargs)
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """None are counted: that walks through all weights at every pass."""
+        return 0
 
     def _measured(self, batch: dict[str, Any]) -> Measured:
-        count = int((batch["labels"][:, 1:] != IGNORED).sum())
+        count = int(batch["at"].shape[0])
         total = float(self.compute_loss(self.model, batch)) * count if count else 0.0
         return Measured(count, {"loss": (total, count)})
 
@@ -141,12 +170,19 @@ class Tuner(SFTTrainer):
         """None for a checkpoint: it is not what leaves this machine."""
 
 
-def _weighted(model: Any, weights: Any) -> Callable[..., Any]:
-    """The model with each token's log-probability times the weight of its row, (lines, tokens)."""
+def model_of(model: Any) -> Any:
+    """The transformers model, without adapters around it."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _weighted(model: Any, labels: Any, weights: Any) -> Callable[..., Any]:
+    """The model with each learned token's log-probability times its weight."""
 
     def call(**inputs: Any) -> Any:
         out = model(**inputs)
-        out.log_probs = out.log_probs * weights[:, 1:]  # of each token but the first of a line
+        spread = out.log_probs.new_ones(out.log_probs.shape)
+        spread[labels[:, 1:] != IGNORED] = weights.to(spread.dtype)
+        out.log_probs = out.log_probs * spread
         return out
 
     return call

@@ -106,6 +106,7 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
     ready.refuse_unresolved(spec)
     ready.refuse_missing_packages(spec)
     ready.calm_libraries(run)
+    ready.keep_compiled()
     left_out = device.one_gpu()
     if left_out:
         log.write(_one_gpu_finding(1 + len(left_out)))
@@ -147,19 +148,24 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
     stage("load", size, size or None, "bytes", f"{size / max(seconds, 1e-3) / 1e9:.2f} GB/s")
     ready.refuse_small_disk(run, spec, model, resumed is not None)
 
-    # the trainer, and the watch that tells what it does
+    # the engine, the trainer, and the watch that tells what it does
     from core.train import result
     from core.train.batches import Packs, refuse_leaks
+    from core.train.engine.setup import compiles, engine_for, warm_up
     from core.train.trainer import Tuner, arguments, steps_of
     from core.train.watch import Watch, diverged
 
     held_out = within(built.eval or [], EVALUATED_TOKENS[where.kind])
-    train_on: Sequence[Any] = built.train
-    if spec.packing:
+    train_on: Sequence[Any] = Packs(built.train, spec.length or 0) if spec.packing else built.train
+    steps = steps_of(spec, len(train_on))
+    lengths = built.train.lengths()
+    compiled, why = compiles(spec, objective, where.kind, model, int(lengths.mean()), steps)
+    engine = engine_for(model, spec, where, objective, lengths, compiled, why)
+    engine.load_bytes, engine.load_seconds = size, round(seconds, 2)
+    if engine.layout.kind != "rows":
         with where.autocast():
             refuse_leaks(model)
-        train_on = Packs(built.train, spec.length or 0)
-    steps = steps_of(spec, len(train_on))
+    log.write(Finding("info", "engine", engine.in_words(), "", ""))
     watch = course.watch = Watch(
         run,
         spec,
@@ -182,6 +188,8 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
             held_out=held_out or None,
             tokenizer=tokenizer,
             device=where,
+            layout=engine.layout,
+            head=engine.head,
             on_evaluating=watch.evaluating,
         )
     else:
@@ -206,6 +214,11 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
     tuner.add_callback(watch)
 
     # train
+    if engine.compiled:
+        stage("compile", note="the model's layers; kept for later runs")
+        failed = warm_up(engine, tuner)
+        if failed:
+            log.write(Finding("warn", "not-compiled", failed, "the run goes on, slower", "see worker.log"))
     if where.kind == "cuda":
         torch.cuda.reset_peak_memory_stats()
     tuner.train(resume_from_checkpoint=str(resumed[1]) if resumed else None)
@@ -247,6 +260,7 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
             "trained_parameters": models.trained_parameters(tuner.model),
             "device": torch.cuda.get_device_name() if where.kind == "cuda" else "cpu",
             "precision": where.precision,
+            "engine": engine.told(),
             "template": built.template.name if built.template else None,
             "end_ids": end_ids,
             "seed": spec.seed,

@@ -38,7 +38,7 @@ def loss_of(model: Any, batch: dict[str, Any]) -> Any:
     """The sum of the loss over all labels, by the logits themselves."""
     import torch.nn.functional as F
 
-    inputs = {name: one for name, one in batch.items() if name not in ("labels", "tokens", "loss_weights")}
+    inputs = {name: one for name, one in batch.items() if name in ("input_ids", "position_ids")}
     logits = model(**inputs, use_cache=False).logits
     return F.cross_entropy(
         logits[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten(), ignore_index=IGNORED, reduction="sum"

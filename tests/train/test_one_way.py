@@ -84,9 +84,9 @@ def test_command_wizard_view_and_first_batch_have_the_same_ids_and_mask(
     batches: list[Any] = []
     collate = trainer.collate
 
-    def seen(rows: Any, pad: int) -> Any:
-        batches.append(collate(rows, pad))
-        return batches[-1]
+    def seen(rows: Any, **how: Any) -> Any:
+        batches.append((rows, collate(rows, **how)))
+        return batches[-1][1]
 
     monkeypatch.setattr(trainer, "collate", seen)
     run = make_run(
@@ -98,11 +98,9 @@ def test_command_wizard_view_and_first_batch_have_the_same_ids_and_mask(
         evaluate={"every": 1},
     )
     assert worker.work(run) == 0
-    first = batches[0]
+    rows, first = batches[0]
     by_worker = [
-        (ids[mask == 1].tolist(), labels[mask == 1].tolist())
-        for ids, labels, mask in zip(
-            first["input_ids"], first["labels"], first["attention_mask"], strict=True
-        )
+        (ids[: len(row["input_ids"])].tolist(), labels[: len(row["input_ids"])].tolist())
+        for ids, labels, row in zip(first["input_ids"], first["labels"], rows, strict=True)
     ]
     assert by_command == by_wizard == asyncio.run(viewed()) == sorted(by_worker, key=by_command.index)

@@ -1,0 +1,131 @@
+"""Tensors that wait for the backward pass in the host's memory: copied out and back beside the computing.
+
+As a hook on what autograd saves. A tensor leaves on one stream as soon as it is made and comes back on
+another before its layer is reached: when a layer's tensors are wanted, the next layer's are already on their
+way. The host's memory is page-locked once, in slabs, and used again by every pass.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+SLAB = 2**30
+"""Bytes page-locked at a time; a power of two, since torch rounds up to one."""
+SMALL = 8
+"""Tensors under this fraction of the layer's input stay: moving them saves nothing."""
+
+
+@dataclass
+class Parked:
+    """A tensor in the host's memory."""
+
+    place: int
+    there: Tensor | None
+    size: torch.Size
+    stride: tuple[int, ...]
+    back: Tensor | None = None
+    arrived: Any = None
+
+
+class Host:
+    """Hooks for `torch.autograd.graph.saved_tensors_hooks`; one for all layers of a model."""
+
+    def __init__(self, weights: Iterable[Tensor]):
+        """`weights` are never moved."""
+        self._weights = {one.data_ptr() for one in weights}
+        self._slabs: list[Tensor] = []
+        self._used = 0
+        self._parked: list[Parked] = []
+        self._layers: list[int] = []
+        """Where each layer's tensors begin in `_parked`."""
+        self._least = 0
+        self._out: Any = None
+        self._in: Any = None
+
+    @property
+    def bytes(self) -> int:
+        """Host memory taken so far."""
+        return len(self._slabs) * SLAB
+
+    def layer(self, hidden: Tensor) -> Any:
+        """A context in which the layer whose input is `hidden` runs forward."""
+        if self._out is None:
+            self._out, self._in = torch.cuda.Stream(), torch.cuda.Stream()
+        self._least = hidden.numel() * hidden.element_size() // SMALL
+        self._layers.append(len(self._parked))
+        return torch.autograd.graph.saved_tensors_hooks(self.pack, self.unpack)
+
+    def pack(self, tensor: Tensor) -> Tensor | Parked:
+        size = tensor.numel() * tensor.element_size()
+        if not tensor.is_cuda or size < self._least or tensor.data_ptr() in self._weights:
+            return tensor
+        flat = _memory(tensor)
+        if flat is None:
+            return tensor
+        there = self._room(size).view(tensor.dtype)[: flat.numel()]
+        self._out.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._out):
+            there.copy_(flat, non_blocking=True)
+        tensor.record_stream(self._out)
+        parked = Parked(len(self._parked), there, tensor.shape, tensor.stride())
+        self._parked.append(parked)
+        return parked
+
+    def unpack(self, held: Tensor | Parked) -> Tensor:
+        if isinstance(held, Tensor):
+            return held
+        for other in self._parked[self._first_wanted(held.place) : held.place + 1]:
+            self._fetch(other)
+        now = torch.cuda.current_stream()
+        assert held.back is not None
+        now.wait_event(held.arrived)
+        held.back.record_stream(now)
+        tensor, held.back, held.there = held.back, None, None
+        if held.place == 0:
+            self._all_back()
+        return tensor
+
+    def _first_wanted(self, place: int) -> int:
+        """The first tensor of the layer before the one that this tensor belongs to."""
+        begins = [begin for begin in self._layers if begin <= place]
+        return begins[-2] if len(begins) > 1 else 0
+
+    def _fetch(self, parked: Parked) -> None:
+        if parked.there is None or parked.back is not None:
+            return
+        self._in.wait_stream(self._out)
+        with torch.cuda.stream(self._in):
+            flat = parked.there.to("cuda", non_blocking=True)
+            parked.arrived = torch.cuda.Event()
+            parked.arrived.record()
+        parked.back = flat.as_strided(parked.size, parked.stride)
+
+    def _room(self, size: int) -> Tensor:
+        """So many bytes of page-locked memory, as uint8."""
+        size = -(-size // 512) * 512
+        if size > SLAB:
+            return torch.empty(size, dtype=torch.uint8, pin_memory=True)
+        begin = self._used
+        if begin % SLAB + size > SLAB:
+            begin += SLAB - begin % SLAB
+        if begin // SLAB >= len(self._slabs):
+            self._slabs.append(torch.empty(SLAB, dtype=torch.uint8, pin_memory=True))
+        self._used = begin + size
+        return self._slabs[begin // SLAB][begin % SLAB : begin % SLAB + size]
+
+    def _all_back(self) -> None:
+        """The pass is over: its room is used again, but not before what is read from it has been read."""
+        self._out.wait_stream(self._in)
+        self._parked.clear()
+        self._layers.clear()
+        self._used = 0
+
+
+def _memory(tensor: Tensor) -> Tensor | None:
+    """The tensor's own memory as one line; None where it has gaps or is seen twice."""
+    order = sorted(range(tensor.dim()), key=lambda axis: -tensor.stride(axis))
+    line = tensor.permute(order)
+    return line.reshape(-1) if line.is_contiguous() else None

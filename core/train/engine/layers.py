@@ -1,0 +1,152 @@
+"""The decoder layers of a model, each held as the dial says, and compiled where that pays.
+
+What is kept is named op by op through torch's selective checkpointing: matrix products and the attention,
+by the width of what they make (`core.plan.dial`). All else is computed again, in a compiled layer inside the
+kernels that need it. Every layer keeps the forward function that it came with: weights, hooks and names of
+the model stay as they are, and a pass without gradients goes the old way.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.attention.varlen
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
+
+from core.plan.dial import Hold
+from core.train.engine import adapter  # noqa: F401  its ops are named below
+from core.train.engine.host import Host
+
+KEEP, AGAIN = CheckpointPolicy.MUST_SAVE, CheckpointPolicy.PREFER_RECOMPUTE
+
+
+def decoder_layers(model: Any) -> list[nn.Module]:
+    """The layers of the language model, in order; of those that transformers can checkpoint."""
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    whole = model.get_base_model() if hasattr(model, "get_base_model") else model
+    decoder = whole.get_decoder() if hasattr(whole, "get_decoder") else whole
+    return [one for one in decoder.modules() if isinstance(one, GradientCheckpointingLayer)]
+
+
+ATTENTION = (
+    "_scaled_dot_product_cudnn_attention",
+    "_scaled_dot_product_efficient_attention",
+    "_scaled_dot_product_flash_attention",
+    "_scaled_dot_product_flash_attention_for_cpu",
+    "_scaled_dot_product_fused_attention_overrideable",
+)
+"""Ops of torch that are a whole attention; besides those of `torch.nn.attention.varlen`."""
+
+
+def attend() -> set[Any]:
+    found = {getattr(torch.ops.aten, name).default for name in ATTENTION if hasattr(torch.ops.aten, name)}
+    varlen = getattr(torch.ops.torch_attn, "_varlen_attn", None)
+    return found | ({varlen.default} if varlen else set())
+
+
+def policy(hold: Hold, widest: int) -> Callable[..., CheckpointPolicy]:
+    """Which op's result is kept. `widest`: features up to which it is narrow, see `core.plan.dial`."""
+    attention, matrix = attend(), torch.ops.aten
+    weight_at = {
+        torch.ops.finetui.adapted.default: 2,
+        torch.ops.finetui.into_adapter.default: 1,
+        matrix.mm.default: 1,
+        matrix.addmm.default: 2,
+        matrix.linear.default: 1,
+    }
+
+    def decide(ctx: Any, op: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
+        if op is torch.ops.finetui.into_adapter.default:
+            return KEEP
+        if hold is Hold.INPUT:
+            return AGAIN
+        if op in attention:
+            return KEEP
+        if op not in weight_at:
+            return AGAIN
+        shape = args[weight_at[op]].shape
+        # a product with something wide makes the layer's own output, which nobody asks for again
+        return KEEP if hold is Hold.ALL or max(shape) <= widest else AGAIN
+
+    return decide
+
+
+class Holder:
+    """Runs layers so that they hold what the dial says."""
+
+    def __init__(self, widest: int, *, compiled: bool, random: bool, loose: bool, host: Host | None = None):
+        """`random`: whether the layers draw numbers (dropout), which must be the same when computed again.
+
+        `loose`: passes differ in their number of tokens, and layers are compiled once for all of them.
+        """
+        self._policies = {hold: policy(hold, widest) for hold in (Hold.ALL, Hold.NARROW, Hold.INPUT)}
+        self._policies[Hold.HOST] = self._policies[Hold.NARROW]  # one kind of layer less to compile
+        self._random, self._loose, self._host = random, loose, host
+        self.compiled = compiled
+        self._run: Any = torch.compile(_held) if compiled else _held
+
+    def uncompile(self) -> None:
+        """From here on the layers run as they are, and hold the same."""
+        self.compiled, self._run = False, _held
+
+    def take(self, layer: nn.Module, hold: Hold) -> None:
+        """From here on the layer's forward pass holds so much."""
+        plain = layer.forward
+        whole = type(layer).forward
+        decide = self._policies[hold]
+
+        def forward(hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
+            held = self.compiled or hold is not Hold.ALL
+            if not (held and layer.training and torch.is_grad_enabled()):
+                return plain(hidden, *args, **kwargs)
+            if not hidden.requires_grad:  # the first layer's: one kind of layer is compiled once
+                hidden = hidden.detach().requires_grad_()
+            if self.compiled:
+                loosen(hidden, args, kwargs, self._loose)
+            run = partial(self._run, layer, whole, decide, self._random, hidden, args, kwargs)
+            if hold is Hold.HOST and self._host is not None:
+                with self._host.layer(hidden):
+                    return run()
+            return run()
+
+        layer.forward = forward
+
+    def take_all(self, layers: Sequence[nn.Module], kinds: Sequence[Hold]) -> None:
+        for layer, hold in zip(layers, kinds, strict=True):
+            self.take(layer, hold)
+
+
+def loosen(hidden: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], loose: bool) -> None:
+    """Tells the compiler which sizes differ from pass to pass: the rows on a line, and the line's tokens."""
+    borders = [one for name, one in kwargs.items() if name.startswith("cu_seq_lens")]
+    for one in borders:
+        torch._dynamo.maybe_mark_dynamic(one, 0)
+    if not loose:
+        return
+    tokens = hidden.shape[1]
+    for one in (hidden, *tree_leaves((args, kwargs))):
+        if isinstance(one, Tensor) and one.dim() > 1 and one.shape[1] == tokens:
+            torch._dynamo.maybe_mark_dynamic(one, 1)
+
+
+def _held(
+    layer: nn.Module,
+    whole: Callable[..., Any],
+    decide: Callable[..., CheckpointPolicy],
+    random: bool,
+    hidden: Tensor,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    return checkpoint(
+        partial(whole, layer, **kwargs),
+        hidden,
+        *args,
+        use_reentrant=False,
+        preserve_rng_state=random,
+        context_fn=partial(create_selective_checkpoint_contexts, decide),
+    )
