@@ -32,6 +32,10 @@ class Card:
     """gpu or cpu."""
     tflops: float | None = None
     """Dense half precision, by data sheet; None: not known."""
+    bandwidth: float | None = None
+    """GB/s of its memory, by data sheet; None: not known."""
+    ram: int = 0
+    """Bytes of the host's memory that are available beside the card's own; 0: none, or not known."""
     cores: int = 0
     """Of a CPU."""
     index: int | None = None
@@ -62,7 +66,8 @@ def card_named(name: str) -> Card:
         raise UserError(f"no card is called {name}", "it is not in the list", f"{todo} Or give --vram GIB")
     memory = int(found["memory_gib"] * GIB)
     bf16 = tuple(found["capability"]) >= BF16_CAPABILITY
-    return Card(found["name"], memory, memory, bf16, tflops=found["tflops"], here=False)
+    tflops, bandwidth = found["tflops"], found["bandwidth"]
+    return Card(found["name"], memory, memory, bf16, tflops=tflops, bandwidth=bandwidth, here=False)
 
 
 def card_of_size(gib: float) -> Card:
@@ -96,6 +101,8 @@ def _gpu(gpu: Gpu, machine: Machine) -> Card:
         total if free is None else free,
         bool(gpu.bf16),
         tflops=known["tflops"] if known else None,
+        bandwidth=known["bandwidth"] if known else None,
+        ram=0 if shared else machine.ram_available,
         index=gpu.index,
     )
 

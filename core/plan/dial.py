@@ -36,7 +36,7 @@ class Hold(StrEnum):
 
 
 def holds(recompute: float, layers: int, host: bool = True) -> tuple[Hold, ...]:
-    """What each of the layers holds at a place of the dial, 0 to 1. `host`: whether its memory may be used."""
+    """What each of the layers holds at a place of the dial, 0 to 1. `host`: may its memory be used."""
     if recompute <= 0.5:
         more, less, share = Hold.ALL, Hold.NARROW, 2 * recompute
     else:
@@ -54,10 +54,17 @@ def widest_narrow(hidden: int, heads: int, head_dim: int) -> int:
 
 def in_words(kinds: Sequence[Hold]) -> str:
     """`20 of 32 layers compute their MLP again`, for a person."""
-    told = {
-        Hold.NARROW: "compute the MLP again",
-        Hold.HOST: "compute the MLP again and wait in the host's memory",
-        Hold.INPUT: "are computed again",
-    }
-    parts = [f"{kinds.count(one)} {said}" for one, said in told.items() if one in kinds]
-    return f"of {len(kinds)} layers {' and '.join(parts)}" if parts else "nothing is computed again"
+    layers, narrow = len(kinds), sum(kinds.count(one) for one in (Hold.NARROW, Hold.HOST))
+    host, inputs = kinds.count(Hold.HOST), kinds.count(Hold.INPUT)
+    if inputs == layers:
+        return "every layer is computed again"
+    if inputs:
+        return f"{inputs} of {layers} layers are computed again, of the others the MLP"
+    if not narrow:
+        return "nothing is computed again"
+    told = "every layer computes its MLP again"
+    if narrow < layers:
+        told = f"{narrow} of {layers} layers compute their MLP again"
+    if host:
+        told += f", and {'all' if host == layers else f'{host} of {layers}'} wait in the host's memory"
+    return told

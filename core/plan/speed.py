@@ -1,32 +1,74 @@
-"""How fast a run will be, in closed form: an estimate, and shown as one.
+"""How fast a run will be, by parts and in closed form: an estimate, and shown as one.
 
-Work of a token (Kaplan et al. 2020, 2.1): a forward pass takes 2 operations a parameter that it goes
-through, the backward pass 2 for the gradient of the activations and 2 more for the gradient of weights
-that learn, and recompute is a second forward pass.
+Work of a token (Kaplan et al. 2020, 2.1): a forward pass takes 2 operations a parameter that it goes through,
+the backward pass 2 for the gradient of the activations and 2 more for the gradient of weights that learn. On
+a card a layer's seconds are its matrix products (2 or 4 or 6 operations a weight), its attention (causal:
+half of 4 q l forward, two and a half times that backward), what only goes through memory (norms, rotations,
+activations, residuals; an adapter reads and writes its matrix's input and output), and again what the dial
+computes again: gate and up of a layer that keeps its narrow tensors, all but the last matrix of one that
+keeps its input. Copies to the host run beside all that; what of them is longer than the forward passes is
+waited for, and a tenth of them is felt. The head is beside the layers: 4 operations a weight, 6 where it
+learns.
+
+Fitted to layers of Llama-3.1-8B with r 16 on one H200 (torch 2.11, 16,384 tokens; ms, measured and by this
+form): compiled, all kept 29.7 and 29.8, narrow 35.8 and 36.0, input 41.9 and 39.8; plain, all kept 37.4 and
+37.8; the head 53 and 52; narrow tensors to the host 1.3 more and 1.2. Whole steps on the same card were
+measured with earlier engines, which also made the last matrix again or copied inputs (tokens/s, by this
+form): LoRA compiled with all again 11,039 (12,350), with a little again 15,381 (16,320); QLoRA the same
+10,882 (12,110) and 14,841 (16,010); full with 8-bit Adam 7,716 (9,730) and 10,581 (10,820); plain LoRA
+keeping all 10,845 (13,000). A card's own data sheet scales all of it.
 """
+
+from collections import Counter
+from dataclasses import dataclass
 
 from core.models.shape import ModelShape
 from core.plan.cards import Card
+from core.plan.dial import Hold, holds, widest_narrow
+from core.plan.layers import layer, mlp_width
+from core.plan.memory import may_wait
 from core.plan.objective import more_passes
 from core.spec import Method, Objective
 
-SHARE = {"full": 0.41, "lora": 0.38, "qlora": 0.38}
-"""Of a card's data-sheet rate. On an H200 (989 TFLOP/s) eight billion parameters came to 0.41 in full tuning
-and, without PEFT's input copies, to 0.38 with adapters."""
-LAYER_SECONDS = {"gpu": 0.010, "cpu": 0.004}
-"""A pass costs at least this for each layer, however few tokens it has: starting its kernels."""
+MATRIX, ATTENTION, MEMORY = 0.675, 0.30, 0.90
+"""Shares of a card's data-sheet rates that matrix products, attention and what goes through memory reach."""
+STEPS = {True: 1.0, False: 4.6}
+"""Times that what only goes through memory does so, in a compiled layer and in one that goes step by step."""
+HOST_RATE = 50e9
+"""Bytes a second each way (PCIe 5; older cards have half of it, but compute more slowly too)."""
+CONTENTION = 0.10
+"""Of the copies' time: they take bandwidth from what is computed meanwhile."""
+UNPACK = 6
+"""Bytes a weight that go through memory each time it is turned back from four bits."""
+STEP_BYTES = {"adamw": 14, "adamw_8bit": 10, "paged_adamw_8bit": 10, "adafactor": 10}
+"""Bytes a trained weight that a step moves: weight, gradient and moments, read and written (bf16)."""
+CLIP_BYTES = 6
+PAGED = 3
+"""Bytes a weight of moments that go to the host and back where three quarters of them are paged out."""
+PASS = 0.0004
+"""Seconds a layer and pass beside its work: kernels that do not fill the card at their ends. Assumed; it is
+what makes passes of 8k tokens and more worth having on a fast card."""
+LEAST = {("gpu", False): 0.010, ("gpu", True): 0.003, ("cpu", False): 0.004, ("cpu", True): 0.004}
+"""A pass costs at least this for each layer, however few tokens it has: starting its kernels. Measured for
+the plain trainer, assumed for compiled layers."""
 CORE_RATE = 25e9
 """Operations a second of one CPU core; fitted to a 28 M model's 300 tokens/s on two."""
+TYPICAL = (125.0, 600.0)
+"""TFLOP/s and GB/s of a card that is not on the list, where an order of magnitude is enough."""
 
 
-def operations(
-    shape: ModelShape, method: Method, recompute: float, objective: Objective = "sft", epochs: float = 1.0
-) -> float:
-    """Operations a token."""
-    through = shape.active_parameters - (0 if shape.tied else shape.embedding)
-    passes = 2 + 2 + (2 if method == "full" else 0) + 2 * recompute
-    passes += 2 * more_passes(objective, method, epochs)
-    return passes * through
+@dataclass(frozen=True)
+class LayerSeconds:
+    """One layer, one pass."""
+
+    forward: float
+    backward: float
+    wide: float
+    """To compute the wide tensors again."""
+    rest: float
+    """To compute all else again but the layer's own output."""
+    copy: float
+    """To move its narrow tensors one way."""
 
 
 def tokens_per_second(
@@ -36,19 +78,113 @@ def tokens_per_second(
     *,
     tokens: int,
     recompute: float,
+    compiled: bool = False,
+    host: bool = False,
+    row: float = 2048,
     useful: float = 1.0,
+    optimizer: str = "adamw",
+    accumulate: int = 1,
     objective: Objective = "sft",
     epochs: float = 1.0,
 ) -> float | None:
     """Useful tokens a second. `tokens`: of one pass, padding included, of which the share `useful` is not.
+    `row`: tokens that see each other. `recompute`, `compiled`, `host`: as `core.plan.memory.estimate`.
 
     None where the card's rate is not known.
     """
-    work = operations(shape, method, recompute, objective, epochs)
+    more = more_passes(objective, method, epochs)
     if card.kind == "cpu":
+        work = operations(shape, method, recompute, more)
         seconds = tokens * work / (CORE_RATE * max(1, card.cores))
-        return useful * tokens / (seconds + shape.layers * LAYER_SECONDS["cpu"])
-    if card.tflops is None:
+        return useful * tokens / (seconds + shape.layers * LEAST["cpu", False])
+    if card.tflops is None or card.bandwidth is None:
         return None
-    seconds = max(tokens * work / (card.tflops * 1e12 * SHARE[method]), shape.layers * LAYER_SECONDS["gpu"])
-    return useful * tokens / seconds
+    compiled = compiled and objective == "sft"
+    one = layer_seconds(shape, method, card, tokens=tokens, row=row, compiled=compiled)
+    count = Counter(holds(recompute, shape.layers, host and may_wait(True, compiled)))
+    again = (count[Hold.NARROW] + count[Hold.HOST]) * one.wide + count[Hold.INPUT] * (one.wide + one.rest)
+    if not compiled:  # then a layer that keeps all does so without computing anything again
+        again += (shape.layers - count[Hold.ALL]) * _pointwise(shape, card, tokens) * STEPS[False] / 3
+    more_kernels = 0.15 * (count[Hold.NARROW] + count[Hold.HOST]) + 0.33 * count[Hold.INPUT]
+    least = LEAST["gpu", compiled] * (shape.layers + more_kernels)
+    waiting = count[Hold.HOST] / shape.layers * one.copy
+    copying = shape.layers * (max(0.0, waiting - one.forward) + CONTENTION * waiting)
+    whole = max(shape.layers * (one.forward + one.backward + PASS) + again, least) + copying
+    whole += more * shape.layers * one.forward
+    learns = 2 if method == "full" else 0
+    softmax = 4 if objective == "sft" else 6  # TRL's head makes its logits twice
+    whole += tokens * shape.embedding * (softmax + learns + 2 * more) / _rate(card)
+    if method == "full":
+        whole += 4 * shape.parameters / _memory(card)  # gradients of weights, summed
+        moved = STEP_BYTES[optimizer] + CLIP_BYTES
+        whole += moved * shape.parameters / _memory(card) / accumulate
+        whole += PAGED * shape.parameters / HOST_RATE / accumulate if optimizer.startswith("paged") else 0
+    return useful * tokens / whole
+
+
+def operations(shape: ModelShape, method: Method, recompute: float, more: float = 0.0) -> float:
+    """Operations a token; `more`: passes beside the one that is learned from. Without a card layers past the
+    middle of the dial are computed again whole, those before it their wide part."""
+    through = shape.active_parameters - (0 if shape.tied else shape.embedding)
+    wide, rest = _again(shape)
+    count = Counter(holds(recompute, shape.layers, host=False))
+    again = 2 * (count[Hold.NARROW] * wide + count[Hold.INPUT] * (wide + rest))
+    return (2 + 2 + (2 if method == "full" else 0) + 2 * more) * through + again
+
+
+def layer_seconds(
+    shape: ModelShape, method: Method, card: Card, *, tokens: int, row: float, compiled: bool
+) -> LayerSeconds:
+    """Of one layer in a pass of `tokens` tokens in rows of `row`, on a card whose rates are known."""
+    rate, memory = _rate(card), _memory(card)
+    weights = (shape.active_parameters - (1 if shape.tied else 2) * shape.embedding) / shape.layers
+    product = 2 * tokens * weights / rate
+    attention = 2 * tokens * row * shape.heads * shape.head_dim / ((card.tflops or 0) * 1e12 * ATTENTION)
+    pointwise = _pointwise(shape, card, tokens) * STEPS[compiled]
+    ins, outs = sum(one[1] for one in shape.linears), sum(one[2] for one in shape.linears)
+    adapter = 0.0 if method == "full" else 2 * tokens / memory
+    unpack = UNPACK * weights / memory if method == "qlora" else 0.0
+    wide, rest = _again(shape)
+    limit = widest_narrow(shape.hidden, shape.heads, shape.head_dim)
+    wide_outs = sum(one[2] for one in shape.linears if one[2] > limit)
+    low = sum(one[2] for one in shape.linears[:-1]) - wide_outs
+    held = layer(shape, method, compute=2, rank=16, compiled=compiled)
+    return LayerSeconds(
+        forward=product + attention + pointwise / 3 + adapter * (ins + 2 * outs) + unpack,
+        backward=product * (2 if method == "full" else 1)
+        + 2.5 * attention
+        + pointwise * 2 / 3
+        + adapter * (3 * ins + 2 * outs)
+        + unpack,
+        wide=2 * tokens * wide / rate + adapter * 2 * wide_outs + unpack * wide / weights,
+        rest=2 * tokens * rest / rate
+        + attention
+        + (pointwise / 3 if compiled else 0.0)
+        + adapter * 2 * low
+        + unpack * rest / weights,
+        copy=tokens * held.host / HOST_RATE,
+    )
+
+
+def _again(shape: ModelShape) -> tuple[float, float]:
+    """Weights of a layer whose products are wide, and of the rest but the last one, which a token uses."""
+    limit = widest_narrow(shape.hidden, shape.heads, shape.head_dim)
+    wide = sum(one[1] * one[2] for one in shape.linears if one[2] > limit)
+    narrow = sum(one[1] * one[2] for one in shape.linears if max(one[1:]) <= limit)
+    return wide + (2 * shape.hidden * mlp_width(shape) if shape.experts else 0), narrow
+
+
+def _pointwise(shape: ModelShape, card: Card, tokens: int) -> float:
+    """Seconds of what only goes through memory, there and back, in a compiled layer: elements read and
+    written for norms and residuals, rotations, and the MLP's activation."""
+    queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    elements = 30 * shape.hidden + 8 * (queries + keys) + 9 * mlp_width(shape)
+    return 2 * tokens * elements / _memory(card)
+
+
+def _rate(card: Card) -> float:
+    return (card.tflops or 0.0) * 1e12 * MATRIX
+
+
+def _memory(card: Card) -> float:
+    return (card.bandwidth or 0.0) * 1e9 * MEMORY

@@ -1,0 +1,123 @@
+"""The estimate of speed against layers measured on a card, what it must never say, and when compiling pays."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.models.catalogue import catalogue
+from core.models.shape import shape_from_config
+from core.plan import speed
+from core.plan.cards import card_named, card_of_size, known_cards
+from core.plan.compiling import pays, training_seconds
+from tests.plan.boxes import model, spec
+
+LLAMA = "meta-llama/Llama-3.1-8B"
+H200 = card_named("h200")
+TOKENS = 16_384
+
+
+def layer_ms(compiled: bool) -> tuple[float, float, float]:
+    """Milliseconds of a layer that keeps all, narrow tensors, its input alone."""
+    one = speed.layer_seconds(model(LLAMA), "lora", H200, tokens=TOKENS, row=2048, compiled=compiled)
+    kept = one.forward + one.backward + speed.PASS
+    return 1000 * kept, 1000 * (kept + one.wide), 1000 * (kept + one.wide + one.rest)
+
+
+def test_layers_take_what_was_measured_on_an_h200():
+    for estimated, measured in zip(layer_ms(True), (29.7, 35.8, 41.9), strict=True):
+        assert estimated == pytest.approx(measured, rel=0.06)
+    assert layer_ms(False)[0] == pytest.approx(37.4, rel=0.03)
+
+
+def rate(dial: float, method="lora", **more) -> float:
+    setting = {"tokens": TOKENS, "compiled": True, "host": True} | more
+    found = speed.tokens_per_second(model(LLAMA), method, H200, recompute=dial, **setting)
+    assert found is not None
+    return found
+
+
+def step_ms(dial: float, **more) -> float:
+    return 1000 * TOKENS / rate(dial, **more)
+
+
+def test_waiting_in_the_hosts_memory_costs_little_and_less_than_computing_again():
+    a_layer = (step_ms(1.0) - step_ms(0.5)) / 32
+    assert a_layer == pytest.approx(1.3, abs=0.3)
+    assert step_ms(1.0, host=False) > step_ms(1.0)
+    assert step_ms(1.0, compiled=False) == step_ms(1.0, compiled=False, host=False), "it cannot then"
+
+
+def test_steps_of_earlier_engines_bound_it_from_below():
+    """Whole steps measured on an H200 with engines that computed more again or copied inputs."""
+    for dial, method, measured in ((1.0, "lora", 11_039), (0.0, "lora", 15_381), (0.0, "qlora", 14_841)):
+        assert measured < rate(dial, method, host=False) < 1.15 * measured
+    full = rate(0.5, "full", optimizer="adamw_8bit")
+    assert full == pytest.approx(10_581, rel=0.05)
+
+
+SHAPES = st.sampled_from([shape_from_config(one.id, one.config, hub=True) for one in catalogue()])
+CARDS = st.sampled_from([card_named(one["name"]) for one in known_cards()])
+
+
+@given(
+    SHAPES,
+    CARDS,
+    st.sampled_from(["full", "lora", "qlora"]),
+    st.integers(16, 65_536),
+    st.booleans(),
+    st.booleans(),
+)
+def test_less_memory_is_never_faster_nor_uncompiled_layers(shape, card, method, tokens, compiled, host):
+    def at(dial: float, compiled: bool = compiled) -> float:
+        setting = {"tokens": tokens, "recompute": dial, "compiled": compiled, "host": host}
+        found = speed.tokens_per_second(shape, method, card, **setting)
+        assert found is not None and found > 0
+        return found
+
+    places = [at(place / 8) for place in range(9)]
+    assert all(later <= sooner * 1.0001 for sooner, later in pairwise(places))
+    assert at(0.5, True) >= at(0.5, False)
+
+
+def test_larger_passes_are_faster_on_a_fast_card():
+    shares = [rate(0.5, tokens=tokens) / rate(0.5, tokens=65_536) for tokens in (2048, 8192, 16_384)]
+    assert shares == sorted(shares) and shares[0] < 0.94 and shares[1] > 0.96
+
+
+def test_a_card_that_is_not_known_has_no_rate():
+    shape = model(LLAMA)
+    assert speed.tokens_per_second(shape, "lora", card_of_size(24), tokens=2048, recompute=1) is None
+
+
+# -- compiling
+
+
+def test_compiling_pays_on_runs_of_more_than_three_minutes():
+    assert pays(600, "cuda")[0] and not pays(60, "cuda")[0] and pays(None, "gpu")[0]
+    _, why = pays(600, "cuda")
+    assert "10 min" in why
+    assert pays(60, "cuda", asked=True) == (True, "as asked")
+    assert pays(6000, "cuda", asked=False) == (False, "as asked")
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"kind": "cpu"}, "no CUDA card"),
+        ({"objective": "dpo"}, "DPO"),
+        ({"capable": False}, "8.0"),
+    ],
+)
+def test_where_layers_cannot_be_compiled_asking_does_not_help(changes, why):
+    compiled, reason = pays(6000, asked=True, **({"kind": "cuda"} | changes))
+    assert not compiled and why in reason
+
+
+def test_the_worker_reckons_a_run_as_the_plan_does():
+    asked = spec(LLAMA, batch=8, accumulate=2, method="lora", recompute=0.5, optimizer="adamw")
+    seconds = training_seconds(asked, model(LLAMA), H200, tokens=2048, steps=100)
+    assert seconds == pytest.approx(100 * 2 * TOKENS / rate(0.5, compiled=False), rel=0.01)
+    unknown = training_seconds(asked, model(LLAMA), card_of_size(24), tokens=2048, steps=100)
+    assert unknown > seconds
