@@ -6,24 +6,35 @@ eight billion parameters. The tokenizer is the one given (default: the bundled d
 
 import sys
 from pathlib import Path
+from typing import Any
 
-SHAPES = {
-    # hidden, intermediate, layers, heads, key-value heads, vocabulary, tied
-    "llama-3.1-8b": (4096, 14336, 32, 32, 8, 128_256, False),
-    "llama-3.2-3b": (3072, 8192, 28, 24, 8, 128_256, True),
-    "llama-3.2-1b": (2048, 8192, 16, 32, 8, 128_256, True),
-    "tiny": (64, 128, 2, 4, 2, 4096, True),
+SHAPES: dict[str, tuple[str, int, int, int, int, int, int, bool]] = {
+    # architecture, hidden, intermediate, layers, heads, key-value heads, vocabulary, tied
+    "llama-3.1-8b": ("llama", 4096, 14336, 32, 32, 8, 128_256, False),
+    "llama-3.2-3b": ("llama", 3072, 8192, 28, 24, 8, 128_256, True),
+    "llama-3.2-1b": ("llama", 2048, 8192, 16, 32, 8, 128_256, True),
+    "mistral-7b": ("mistral", 4096, 14336, 32, 32, 8, 32_768, False),
+    "qwen2.5-0.5b": ("qwen2", 896, 4864, 24, 14, 2, 151_936, True),
+    "tiny": ("llama", 64, 128, 2, 4, 2, 4096, True),
+}
+OWN: dict[str, tuple[float, int, float, dict[str, Any]]] = {
+    # epsilon of the norms, context, base of the rotation, and what else a family has of its own
+    "llama": (1e-5, 131_072, 500_000.0, {}),
+    "mistral": (1e-5, 32_768, 1_000_000.0, {"sliding_window": None}),
+    "qwen2": (1e-6, 32_768, 1_000_000.0, {}),
 }
 
 
 def make(shape: str, out: Path, tokenizer: Path) -> None:
     """The folder `out` with config, bf16 weights in shards, and the tokenizer of the folder `tokenizer`."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    hidden, intermediate, layers, heads, kv_heads, vocab, tied = SHAPES[shape]
+    architecture, hidden, intermediate, layers, heads, kv_heads, vocab, tied = SHAPES[shape]
+    epsilon, context, base, own = OWN[architecture]
     words = AutoTokenizer.from_pretrained(tokenizer)
-    config = LlamaConfig(
+    config = AutoConfig.for_model(
+        architecture,
         hidden_size=hidden,
         intermediate_size=intermediate,
         num_hidden_layers=layers,
@@ -31,13 +42,14 @@ def make(shape: str, out: Path, tokenizer: Path) -> None:
         num_key_value_heads=kv_heads,
         vocab_size=vocab,
         tie_word_embeddings=tied,
-        max_position_embeddings=131_072,
-        rms_norm_eps=1e-5,
-        rope_parameters={"rope_type": "default", "rope_theta": 500_000.0},
+        rms_norm_eps=epsilon,
+        max_position_embeddings=context,
+        rope_parameters={"rope_type": "default", "rope_theta": base},
         bos_token_id=words.bos_token_id,
         eos_token_id=words.eos_token_id,
         pad_token_id=words.pad_token_id,
         dtype="bfloat16",
+        **own,
     )
     torch.manual_seed(0)
     with torch.device("cuda" if torch.cuda.is_available() else "cpu"):

@@ -4,7 +4,8 @@ A CELL is method:batch:length:recompute[:optimizer][:compile=true|false][:packed
 lora:8:2048:0.5 or full:8:2048:1:adamw_8bit; `--preset` names several. Rows are made here: all exactly
 `length` tokens, or a mix of short ones (`alpaca`), or that mix in packs (`packed`). Each cell is one run of
 the worker from its spec to its adapter, planned as any run is, and read from its events and report.json;
-`--plain` adds the same rows by TRL at its defaults. Tokens are useful ones, padding not counted.
+`--plain` adds the same rows by TRL at its defaults, `--bare` the same run without events, watch and pulse.
+Tokens are useful ones, padding not counted.
 
 On a card layers are compiled where a cell does not say otherwise: so short a run would not do it by itself.
 Prints a table, and with `--out DIR` writes it (results.jsonl, table.md); `--resume` goes on with the cells
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -48,8 +50,9 @@ STEPS, SKIP = 12, 4
 def main() -> int:
     given = _arguments().parse_args()
     cells = [*(read(one) for one in PRESETS.get(given.preset, ())), *given.cells]
-    if given.plain:
-        cells += [plain_of(cell) for cell in cells if cell.method != "qlora"]
+    more = [replace(cell, by="bare") for cell in cells if given.bare]
+    more += [plain_of(cell) for cell in cells if given.plain and cell.method != "qlora"]
+    cells += more
     if not cells or not 0 < given.skip < given.steps - 1:
         raise SystemExit("give a cell or a preset, and more steps than are skipped by two")
     model = str(Path(given.model).absolute()) if Path(given.model).is_dir() else given.model
@@ -88,6 +91,8 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("cells", nargs="*", type=read, metavar="CELL")
     parser.add_argument("--preset", choices=sorted(PRESETS))
     parser.add_argument("--plain", action="store_true", help="also by TRL at its defaults")
+    parser.add_argument("--bare", action="store_true", help="also without what surrounds the trainer")
+    parser.add_argument("--cold", action="store_true", help="every cell compiles with an empty cache")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--skip", type=int, default=SKIP, help="steps at the beginning that are not counted")
     parser.add_argument("--timeout", type=float, default=600, help="seconds that a cell may take")
@@ -116,13 +121,14 @@ def measure(
     """One cell's row. UserError: why there is none."""
     data, lengths = home / "rows.jsonl", wanted(cell, count_of(cell, given.steps))
     write(data, lengths, tokenizer)
-    if cell.plain:
+    if cell.by == "plain":
         row = by_plain(cell, model, data, given)
     else:
         row = by_worker(cell, model, shape, data, lengths, home, given)
     work = speed.operations(shape, cell.method, 0.0)
     share = row["tokens_per_second"] * work / matrix_rate
-    return {**row, "padded": padded(cell, lengths), "matrix_share": share}
+    end_to_end = "without padding" in (row.get("attention") or "")
+    return {**row, "padded": padded(cell, lengths, end_to_end), "matrix_share": share}
 
 
 def by_plain(cell: Cell, model: str, data: Path, given: argparse.Namespace) -> dict[str, Any]:
@@ -155,7 +161,9 @@ def by_worker(
     resolved = resolve(spec, plan, shape, known)
     folder = create(home, "cell")
     folder.spec_file.write_text(dump_spec(resolved, full=True), encoding="utf-8")
-    steps = train(folder, given.timeout)
+    module = "core.train.worker" if cell.by == "finetui" else "benchmarks.bare"
+    kept = {"TORCHINDUCTOR_CACHE_DIR": str(home / "compiled")} if given.cold else {}
+    steps = train(folder, module, given.timeout, kept)
     report = json.loads(folder.report_file.read_text(encoding="utf-8"))
     engine = report.get("engine") or {}
     seconds = engine.get("load_seconds")
@@ -199,15 +207,16 @@ def spec_of(cell: Cell, model: str, data: Path, steps: int) -> RunSpec:
     return parse_spec(asked if cell.compile is None else {**asked, "compile": cell.compile})
 
 
-def train(folder: RunFolder, timeout: float) -> list[Step]:
-    """The steps that the worker told. UserError where it failed or was not done in so many seconds."""
+def train(folder: RunFolder, module: str, timeout: float, more: dict[str, str]) -> list[Step]:
+    """The steps that the worker told, with `more` in its environment. UserError where it failed or was not
+    done in so many seconds."""
     with folder.log.open("ab") as log:
         worker = subprocess.Popen(
-            [*command("core.train.worker"), str(folder.path)],
+            [*command(module), str(folder.path)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=environment(),
+            env=environment() | more,
             start_new_session=True,
         )
         try:

@@ -14,6 +14,9 @@ from core.spec import Method
 
 Rows = Literal["full", "alpaca", "packed"]
 """Rows all as long as the length; short ones of an Alpaca-like mix; the same mix, packed."""
+By = Literal["finetui", "bare", "plain"]
+"""The worker; the same without what it puts around the trainer; TRL at its defaults, where recompute,
+optimizer and compile mean nothing."""
 GRAMMAR = "method:batch:length:recompute[:optimizer][:compile=true|false][:packed|:alpaca]"
 OPTIMIZERS = ("auto", "adamw", "adamw_8bit", "paged_adamw_8bit", "adafactor")
 MEDIAN, SPREAD, LEAST = 170, 0.6, 16
@@ -33,18 +36,18 @@ class Cell:
     compile: bool | None = None
     """None: compiled on a GPU; on a CPU as the worker decides."""
     rows: Rows = "full"
-    plain: bool = False
-    """By TRL at its defaults instead, where recompute, optimizer and compile mean nothing."""
+    by: By = "finetui"
 
     def __str__(self) -> str:
         head = f"{self.method}:{self.batch}:{self.length}"
         rows = [] if self.rows == "full" else [self.rows]
-        if self.plain:
-            return ":".join(["plain", head, *rows])
+        by = [] if self.by == "finetui" else [self.by]
+        if self.by == "plain":
+            return ":".join([*by, head, *rows])
         dial = self.recompute if isinstance(self.recompute, str) else f"{self.recompute:g}"
         optimizer = [] if self.optimizer == "auto" else [self.optimizer]
         compiled = [] if self.compile is None else [f"compile={str(self.compile).lower()}"]
-        return ":".join([head, dial, *optimizer, *compiled, *rows])
+        return ":".join([*by, head, dial, *optimizer, *compiled, *rows])
 
 
 def read(text: str) -> Cell:
@@ -77,7 +80,7 @@ def read(text: str) -> Cell:
 def plain_of(cell: Cell) -> Cell:
     """The same rows and method by TRL at its defaults; it does not pack, so packed rows are loose there."""
     rows: Rows = "alpaca" if cell.rows == "packed" else cell.rows
-    return Cell(cell.method, cell.batch, cell.length, "auto", rows=rows, plain=True)
+    return Cell(cell.method, cell.batch, cell.length, "auto", rows=rows, by="plain")
 
 
 GOALS: dict[str, tuple[float | None, float | None]] = {
@@ -155,8 +158,13 @@ def write(file: Path, lengths: list[int], tokenizer: Any) -> None:
             out.write(json.dumps({"text": text}) + "\n")
 
 
-def padded(cell: Cell, lengths: list[int]) -> float:
-    """Share of padding (0 to 1) where rows come in any order, each pass as long as its longest row."""
+def padded(cell: Cell, lengths: list[int], end_to_end: bool = False) -> float:
+    """Share of padding (0 to 1) where rows come in any order, each pass as long as its longest row.
+
+    `end_to_end`: or laid on one line, where only packs are filled up.
+    """
+    if end_to_end and cell.rows != "packed":
+        return 0.0
     if cell.rows == "packed":
         windows = [lengths[at : at + WINDOW] for at in range(0, len(lengths), WINDOW)]
         packs = sum(len(best_fit(rows, cell.length)) for rows in windows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,15 +141,16 @@ class Results:
 
 
 def beside(row: dict[str, Any], rows: dict[str, dict[str, Any]]) -> str:
-    """How fast a row is beside the same by TRL at its defaults, and packs beside rows of full length."""
-    if row.get("plain"):
+    """How fast a row is beside the same by TRL at its defaults and without what `finetui train` puts around
+    the trainer, and packs beside rows of full length."""
+    if row["by"] != "finetui":
         return UNKNOWN
     cell = read(row["cell"])
-    others = {"plain": str(plain_of(cell))}
+    others = {"plain": str(plain_of(cell)), "bare": str(replace(cell, by="bare"))}
     if cell.rows == "packed":
         others["full rows"] = row["cell"].removesuffix(":packed")
     said = [
-        f"{row['tokens_per_second'] / rows[other]['tokens_per_second']:.2f} x {name}"
+        f"{row['tokens_per_second'] / rows[other]['tokens_per_second']:.3f} x {name}"
         for name, other in others.items()
         if other in rows and "error" not in rows[other]
     ]

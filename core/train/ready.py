@@ -89,10 +89,12 @@ def refuse_nothing_learned(rows: Any) -> None:
 
 
 def refuse_small_disk(run: RunFolder, spec: RunSpec, model: Any, resumed: bool) -> None:
-    """All checkpoints that are kept, the one being written, and the result."""
-    each = checkpoint_bytes(spec, model)
+    """All checkpoints that are kept, the one being written, and the result; a short run makes fewer."""
+    each, most = checkpoint_bytes(spec, model), spec.save.keep + 1
+    if spec.steps and spec.save.every:
+        most = min(most, (spec.steps - 1) // spec.save.every)
     there = checkpoints.folder_bytes(run.checkpoints) if resumed else 0
-    needed = max(0, each * (spec.save.keep + 1) - there) + each // 3
+    needed = max(0, each * most - there) + each // 3
     checkpoints.refuse_small_disk(run, needed, "this run's checkpoints")
 
 
