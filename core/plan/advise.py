@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any, get_args
 
 from core.machine import Finding, Machine
 from core.models.shape import ModelShape
 from core.numbers import gib
-from core.plan import defaults, findings, memory, speed
+from core.plan import defaults, findings
 from core.plan.cards import Card, card_here
+from core.plan.dial import holds, in_words
 from core.plan.memory import Bytes
-from core.plan.objective import LEAST_BATCH, SEQUENCES, objective_of
+from core.plan.objective import LEAST_BATCH, objective_of
+from core.plan.search import Found, Setting, bytes_of, fastest, rate_of, seconds_of, steps_of, work_of
 from core.spec import Method, Objective, RunSpec
 
 RESERVE = 0.06
@@ -42,6 +43,11 @@ class MethodPlan:
     seconds: float | None
     cost: float | None
     reason: str
+    host: bool = False
+    """Layers wait in the host's memory (`bytes.host` of it)."""
+    compiled: bool = False
+    compile_why: str = ""
+    """Why the layers are compiled, or why not."""
 
 
 @dataclass(frozen=True)
@@ -93,126 +99,44 @@ def _plan(
     spec: RunSpec, shape: ModelShape, card: Card, report: dict[str, Any] | None, method: Method
 ) -> MethodPlan:
     """The fastest setting of the method that fits; where none does, the smallest."""
-    length, objective = defaults.length(spec, shape, card, report), objective_of(spec, report)
-    rows, sequences = defaults.rows(report), SEQUENCES[objective]
-    epochs = defaults.epochs(spec, shape, rows, objective)
-    count, packed = defaults.lines(spec, report, length)
-    together = defaults.effective_batch(spec, card, count, objective)
-    batches = [spec.batch] if spec.batch else _halves(together, spec.accumulate, LEAST_BATCH[objective])
-    dials = [float(spec.recompute)] if spec.recompute != "auto" else [0.0, 1.0]
-    optimizers = [spec.optimizer] if spec.optimizer != "auto" else _optimizers(method, card)
-    settings = [(o, b, d) for o in optimizers for b in batches for d in dials]
-    sized = [
-        (bytes_of(spec, shape, card, method, length, together, *one, objective), one) for one in settings
-    ]
-    fitting = [one for one in sized if one[0].total <= room(card)]
-    fits = bool(fitting)
-
-    def pace(choice: tuple[Bytes, tuple[str, int, float]]) -> float:
-        _, (_, batch, dial) = choice
-        mean, useful = defaults.useful_share(batch * sequences, length, report, packed)
-        tokens = int(batch * sequences * mean / useful)
-        return rate_of(tokens, dial, useful) or tokens * useful / (1 + 0.3 * dial)
-
-    def rate_of(tokens: int, dial: float, useful: float) -> float | None:
-        return speed.tokens_per_second(
-            shape,
-            method,
-            card,
-            tokens=tokens,
-            recompute=dial,
-            useful=useful,
-            objective=objective,
-            epochs=epochs,
-        )
-
-    if fits:
-        exact = [one for one in fitting if one[1][0] == fitting[0][1][0]]  # the first optimiser that fits
-        held, (optimizer, batch, dial) = max(exact, key=pace)
-    else:
-        held, (optimizer, batch, dial) = min(sized, key=lambda one: one[0].total)
-    accumulate = spec.accumulate or max(1, round(together / batch))
-    mean, useful = defaults.useful_share(batch * sequences, length, report, packed)
-    rate = rate_of(int(batch * sequences * mean / useful), dial, useful)
-    steps = spec.steps or (math.ceil(count / (batch * accumulate)) * epochs if count else None)
-    steps = max(1, round(steps)) if steps else None
-    seconds = steps * batch * accumulate * sequences * mean / rate if steps and rate else None
+    work = work_of(spec, shape, card, report, method)
+    found = fastest(work, room(card))
+    chosen = found.setting
+    seconds = seconds_of(work, chosen)
     cost = seconds / 3600 * spec.price_per_hour if seconds and spec.price_per_hour is not None else None
     return MethodPlan(
         method,
-        fits,
-        held,
-        batch,
-        accumulate,
-        length,
-        dial,
-        optimizer,
-        defaults.learning_rate(spec, shape, method, objective),
-        epochs,
-        steps,
-        rate,
+        found.fits,
+        found.bytes,
+        chosen.batch,
+        work.accumulate(chosen.batch),
+        work.length,
+        chosen.recompute,
+        chosen.optimizer,
+        defaults.learning_rate(spec, shape, method, work.objective),
+        work.epochs,
+        steps_of(work, chosen.batch),
+        rate_of(work, chosen),
         seconds,
         cost,
-        _reason(method, fits, held, card, batch, dial, optimizer),
+        _reason(shape, card, found),
+        chosen.host,
+        chosen.compiled,
+        found.why,
     )
 
 
-def _halves(together: int, accumulate: int | None, least: int) -> list[int]:
-    if accumulate:
-        return [max(least, together // accumulate)]
-    return [together // 2**n for n in range(together.bit_length()) if together // 2**n >= least]
-
-
-def _optimizers(method: Method, card: Card) -> list[str]:
-    """Exact first; smaller moments only where a whole model learns and exact ones do not fit."""
-    if method == "full" and card.kind == "gpu":
-        return ["adamw", "adamw_8bit", "paged_adamw_8bit"]
-    return ["adamw"]
-
-
-def bytes_of(
-    spec: RunSpec,
-    shape: ModelShape,
-    card: Card,
-    method: Method,
-    length: int,
-    together: int,
-    optimizer: str,
-    batch: int,
-    dial: float,
-    objective: Objective = "sft",
-) -> Bytes:
-    """What a step of the method takes at a length, `batch` of its `together` rows at a time."""
-    held = memory.estimate(
-        shape,
-        method,
-        batch=batch,
-        length=length,
-        rank=spec.lora.rank,
-        optimizer=optimizer,
-        recompute=dial,
-        precision=card.precision if spec.precision == "auto" else spec.precision,
-        on_gpu=card.kind == "gpu",
-        targets=None if spec.lora.targets == "all-linear" else list(spec.lora.targets),
-        accumulate=spec.accumulate or max(1, round(together / batch)),
-        padded=batch > 1 or spec.packing,
-        dora=spec.lora.dora,
-        objective=objective,
-    )
-    # paged moments move to the host's memory when the card is full
-    return replace(held, optimizer=held.optimizer // 4) if optimizer.startswith("paged") else held
-
-
-def _reason(
-    method: Method, fits: bool, held: Bytes, card: Card, batch: int, dial: float, optimizer: str
-) -> str:
-    have = room(card)
-    if not fits:
+def _reason(shape: ModelShape, card: Card, found: Found) -> str:
+    """What it needs, and how it is made to fit."""
+    have, held, chosen = room(card), found.bytes, found.setting
+    if not found.fits:
         return f"needs at least {gib(held.total)}, {gib(held.total - have)} more than there are"
-    how = "recomputing activations" if dial else "keeping all activations"
-    eight = ", with an 8-bit optimiser" if "8bit" in optimizer else ""
-    rows = "1 row" if batch == 1 else f"{batch} rows"
-    return f"needs {gib(held.total)} of {gib(have)}: {rows} at a time, {how}{eight}"
+    how = in_words(holds(chosen.recompute, shape.layers, chosen.host))
+    there = f" ({gib(held.host)} of it)" if held.host else ""
+    eight = ", with an 8-bit optimiser" if "8bit" in chosen.optimizer else ""
+    rows = "1 row" if chosen.batch == 1 else f"{chosen.batch} rows"
+    compiled = ", compiled" if chosen.compiled else ""
+    return f"needs {gib(held.total)} of {gib(have)}: {rows} at a time{compiled}, {how}{there}{eight}"
 
 
 _TRADE = {
@@ -256,12 +180,16 @@ def _way_out(
     spec: RunSpec, shape: ModelShape, card: Card, report: dict[str, Any] | None, least: MethodPlan
 ) -> str:
     """The smallest change that would make the smallest method fit."""
-    have, objective = room(card), objective_of(spec, report)
-    batch = LEAST_BATCH[objective]
+    have = room(card)
+    work = replace(work_of(spec, shape, card, report, "qlora"), together=1)
+    batch = LEAST_BATCH[work.objective]
+    setting = Setting("adamw", batch, 1.0, compiled=least.compiled)
     for length in (2048, 1024, 512, 256):
         if length < least.length:
-            held = bytes_of(spec, shape, card, "qlora", length, 1, least.optimizer, batch, 1.0, objective)
+            held = bytes_of(replace(work, length=length), setting)
             if held.total <= have:
-                return f"QLoRA would with length {length:,}, batch {batch} and recompute ({gib(held.total)})"
+                return (
+                    f"QLoRA would with length {length:,}, batch {batch} and recompute 1 ({gib(held.total)})"
+                )
     short = gib(least.bytes.total - have)
     return f"QLoRA is {short} short of the {gib(have)} there are; take a smaller model or a larger card"

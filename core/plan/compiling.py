@@ -43,13 +43,19 @@ def pays(
     return True, f"about {duration(seconds)} of training without it is long enough to pay for it"
 
 
+def rated(card: Card) -> Card:
+    """The card; where it is not on the list of known ones, with the rates of a middling one."""
+    if card.tflops is None or card.bandwidth is None:
+        return replace(card, tflops=TYPICAL[0], bandwidth=TYPICAL[1])
+    return card
+
+
 def training_seconds(spec: RunSpec, shape: ModelShape, card: Card, *, tokens: float, steps: int) -> float:
     """Seconds of training without compiling, by a resolved spec whose rows have so many tokens on average.
 
     A card that is not on the list of known ones is taken for a middling one: for this choice that is enough.
     """
-    if card.tflops is None or card.bandwidth is None:
-        card = replace(card, tflops=TYPICAL[0], bandwidth=TYPICAL[1])
+    card = rated(card)
     passes = steps * (spec.accumulate or 1)
     rate = tokens_per_second(
         shape,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from core.data.lengths import fitted, longer_than
 from core.machine import Machine
 from core.models.shape import ModelShape
 from core.numbers import gib
-from core.plan.advise import Plan, advise, bytes_of
+from core.plan.advise import Plan, advise
 from core.plan.cards import Card, card_here
+from core.plan.search import Setting, bytes_of, work_of
 from core.spec import RunSpec
 
 WAYS = ("cut", "drop", "split")
@@ -43,10 +45,11 @@ def at_length(
         most = min(most, shape.context)
     longer, share = longer_than(report, length)
 
+    work = work_of(spec, shape, card, report, method)
+    setting = Setting(chosen.optimizer, chosen.batch, chosen.recompute, chosen.host, chosen.compiled)
+
     def held(tokens: int) -> int:
-        together = chosen.batch * chosen.accumulate
-        settings = (chosen.optimizer, chosen.batch, chosen.recompute)
-        return bytes_of(spec, shape, card, method, tokens, together, *settings, plan.objective).total
+        return bytes_of(replace(work, length=tokens), setting).total
 
     more = max(0, held(most) - held(length)) if longer else 0
     ways = [(way, length, 0) for way in WAYS]

@@ -11,11 +11,11 @@ waited for, and a tenth of them is felt. The head is beside the layers: 4 operat
 learns.
 
 Fitted to layers of Llama-3.1-8B with r 16 on one H200 (torch 2.11, 16,384 tokens; ms, measured and by this
-form): compiled, all kept 29.7 and 29.8, narrow 35.8 and 36.0, input 41.9 and 39.8; plain, all kept 37.4 and
-37.8; the head 53 and 52; narrow tensors to the host 1.3 more and 1.2. Whole steps on the same card were
+form): compiled, all kept 29.7 and 29.6, narrow 35.8 and 35.8, input 41.9 and 39.6; plain, all kept 37.4 and
+37.6; the head 53 and 51; narrow tensors to the host 1.3 more and 1.2. Whole steps on the same card were
 measured with earlier engines, which also made the last matrix again or copied inputs (tokens/s, by this
-form): LoRA compiled with all again 11,039 (12,350), with a little again 15,381 (16,320); QLoRA the same
-10,882 (12,110) and 14,841 (16,010); full with 8-bit Adam 7,716 (9,730) and 10,581 (10,820); plain LoRA
+form): LoRA compiled with all again 11,039 (12,380), with a little again 15,381 (16,310); QLoRA the same
+10,882 (12,140) and 14,841 (16,000); full with 8-bit Adam 7,716 (9,710) and 10,581 (10,870); plain LoRA
 keeping all 10,845 (13,000). A card's own data sheet scales all of it.
 """
 
@@ -30,7 +30,7 @@ from core.plan.memory import may_wait
 from core.plan.objective import more_passes
 from core.spec import Method, Objective
 
-MATRIX, ATTENTION, MEMORY = 0.675, 0.30, 0.90
+MATRIX, ATTENTION, MEMORY = 0.685, 0.30, 0.90
 """Shares of a card's data-sheet rates that matrix products, attention and what goes through memory reach."""
 STEPS = {True: 1.0, False: 4.6}
 """Times that what only goes through memory does so, in a compiled layer and in one that goes step by step."""
@@ -45,9 +45,9 @@ STEP_BYTES = {"adamw": 14, "adamw_8bit": 10, "paged_adamw_8bit": 10, "adafactor"
 CLIP_BYTES = 6
 PAGED = 3
 """Bytes a weight of moments that go to the host and back where three quarters of them are paged out."""
-PASS = 0.0004
-"""Seconds a layer and pass beside its work: kernels that do not fill the card at their ends. Assumed; it is
-what makes passes of 8k tokens and more worth having on a fast card."""
+PASS, BETWEEN = 0.0006, 0.005
+"""Seconds beside the work of a layer in a pass, for kernels that do not fill the card at their ends, and of a
+pass, for the trainer's own doing. Assumed; they make passes of 8k tokens worth having on a fast card."""
 LEAST = {("gpu", False): 0.010, ("gpu", True): 0.003, ("cpu", False): 0.004, ("cpu", True): 0.004}
 """A pass costs at least this for each layer, however few tokens it has: starting its kernels. Measured for
 the plain trainer, assumed for compiled layers."""
@@ -110,7 +110,7 @@ def tokens_per_second(
     waiting = count[Hold.HOST] / shape.layers * one.copy
     copying = shape.layers * (max(0.0, waiting - one.forward) + CONTENTION * waiting)
     whole = max(shape.layers * (one.forward + one.backward + PASS) + again, least) + copying
-    whole += more * shape.layers * one.forward
+    whole += BETWEEN + more * shape.layers * one.forward
     learns = 2 if method == "full" else 0
     softmax = 4 if objective == "sft" else 6  # TRL's head makes its logits twice
     whole += tokens * shape.embedding * (softmax + learns + 2 * more) / _rate(card)

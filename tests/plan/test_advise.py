@@ -12,6 +12,7 @@ from core.models.catalogue import catalogue
 from core.models.shape import shape_from_config
 from core.plan.advise import advise, room
 from core.plan.cards import card_here, card_named, card_of_size
+from core.plan.resolve import resolve
 from tests.plan.boxes import GIB, box, gpu, model, report, spec
 
 
@@ -166,15 +167,72 @@ def test_time_and_cost_follow_from_the_rate():
     assert unknown.seconds is None and unknown.tokens_per_second is None, "not known is not guessed"
 
 
-def test_faster_where_there_is_room():
-    """Recompute is turned off where the card holds all activations, and on where it does not."""
-    shape = model("Qwen/Qwen3-0.6B")
-    short = report(longest=256, mean=100)
-    assert advise(spec("Qwen/Qwen3-0.6B"), box(gpu(80)), shape, short).of("lora").recompute == 0
-    tight = advise(
-        spec("Qwen/Qwen3-8B"), box(gpu(24)), model("Qwen/Qwen3-8B"), report(longest=2000, mean=900)
+LONG = {"rows": 20_000, "longest": 2048, "mean": 1500.0}
+LLAMA = "meta-llama/Llama-3.1-8B"
+
+
+def placed(gib: float, *, ram: float = 256, data=None, name: str = LLAMA, **keys):
+    card = replace(gpu(gib), name="NVIDIA H200")
+    return advise(spec(name, **keys), box(card, ram=ram), model(name), data or report(**LONG)).of("lora")
+
+
+def test_the_dial_is_turned_to_the_fastest_place_that_fits():
+    roomy, tight = placed(140), placed(24)
+    assert roomy.recompute == 0 and tight.recompute > 0
+    assert roomy.tokens_per_second > tight.tokens_per_second
+    places = [placed(gib).tokens_per_second for gib in (18.5, 20, 24, 40, 60, 80, 140)]
+    assert places == sorted(places), "more memory is never slower"
+    found = {placed(gib, batch=8).recompute for gib in range(22, 80, 4)}
+    assert {0.0, 0.5, 1.0} <= found and len(found) > 5, "places between are used"
+
+
+def test_a_pass_has_enough_tokens_for_a_fast_card_and_the_step_keeps_its_rows():
+    for gib in (22, 48, 60, 80, 140):
+        one = placed(gib)
+        assert one.batch * one.length >= 8_192
+        assert one.batch * one.accumulate == 16
+
+
+def test_layers_wait_in_the_hosts_memory_where_it_has_room():
+    rich, poor = (placed(22, ram=ram, recompute=1.0, batch=8) for ram in (64, 8))
+    assert rich.host and rich.bytes.host > 10 * GIB and "wait in the host's memory" in rich.reason
+    assert not poor.host and poor.bytes.host == 0 and not poor.fits
+    away = advise(
+        spec(LLAMA, recompute=1.0), box(ram=512), model(LLAMA), report(**LONG), card=card_named("h200")
     )
-    assert tight.of("lora").recompute == 1
+    assert not away.of("lora").host, "the memory of a box that is not here is not known"
+
+
+def test_what_is_compiled_and_why_is_said():
+    long, short = placed(80), placed(80, steps=5)
+    assert long.compiled and "pay" in long.compile_why and "compiled" in long.reason
+    assert not short.compiled and "too short" in short.compile_why
+    assert placed(80, compile=True, steps=5).compiled
+    off = placed(80, compile=False)
+    assert not off.compiled and off.compile_why == "as asked" and not off.host
+    assert long.seconds < off.seconds, "though what compiling takes is in it"
+    old = replace(gpu(24, capability=(7, 5)), name="Tesla T4")
+    asked = spec("Qwen/Qwen3-0.6B", compile=True)
+    assert not advise(asked, box(old), model("Qwen/Qwen3-0.6B"), report()).of("lora").compiled
+    cpu = advise(asked, box(ram=16), model("Qwen/Qwen3-0.6B"), report()).of("lora")
+    assert not cpu.compiled and "no CUDA card" in cpu.compile_why
+
+
+def test_what_the_worker_will_decide_is_what_was_planned():
+    """The rule is asked again of the finished spec, from the same figures."""
+    from core.plan.cards import card_here
+    from core.plan.compiling import pays, training_seconds
+
+    for rows in (50, 300, 600, 1000, 3000, 20_000):
+        data = report(rows=rows, longest=2048, mean=1500.0)
+        card = replace(gpu(48), name="NVIDIA H200")
+        machine, asked = box(card, ram=256), spec(LLAMA, method="lora")
+        planned = advise(asked, machine, model(LLAMA), data)
+        made = resolve(asked, planned, model(LLAMA), data)
+        where = card_here(made, machine)
+        steps = planned.of("lora").steps
+        seconds = training_seconds(made, model(LLAMA), where, tokens=1500.0, steps=steps)
+        assert pays(seconds, "cuda")[0] >= planned.of("lora").compiled
 
 
 def test_the_length_follows_the_data_and_the_models_context():
@@ -203,7 +261,8 @@ def test_it_is_json_and_quick():
     for method in said["methods"]:
         assert {"method", "fits", "bytes", "batch", "accumulate", "length", "reason"} <= set(method)
         parts = method["bytes"]
-        assert parts.pop("total") == sum(parts.values())
+        host = parts.pop("host")
+        assert parts.pop("total") == sum(parts.values()) and host >= 0
         assert set(parts) == {
             "weights", "adapters", "gradients", "optimizer", "activations", "loss", "overhead"
         }  # fmt: skip

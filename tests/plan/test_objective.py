@@ -70,7 +70,8 @@ def test_a_run_over_pairs_takes_longer_than_one_over_their_chosen_answers():
         for keys in ({}, {"objective": "sft", "epochs": 1})
     )
     assert both.steps == chosen.steps
-    assert 2 * chosen.seconds < both.seconds < 4 * chosen.seconds
+    # two sequences for one, three passes for two, and padding where answers alone lie end to end
+    assert 3 * chosen.seconds < both.seconds < 8 * chosen.seconds
 
 
 @pytest.mark.parametrize("objective", ["dpo", "orpo", "kto"])

@@ -1,4 +1,4 @@
-"""The estimate of speed against layers measured on a card, what it must never say, and when compiling pays."""
+"""The estimate of speed against layers measured on a card, and in itself; when compiling pays."""
 
 from itertools import pairwise
 

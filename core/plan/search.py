@@ -1,0 +1,243 @@
+"""The fastest setting of a method that fits: rows at a time, place of the dial, what waits in the host."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from core.models.shape import ModelShape
+from core.plan import compiling, defaults, memory, speed
+from core.plan.cards import Card
+from core.plan.memory import Bytes, host_holds
+from core.plan.objective import LEAST_BATCH, SEQUENCES, objective_of
+from core.spec import Method, Objective, RunSpec
+
+PLACES = tuple(place / 8 for place in range(9))
+"""Of the dial, from most speed to least memory."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is chosen."""
+
+    optimizer: str
+    batch: int
+    recompute: float
+    host: bool = False
+    compiled: bool = False
+
+
+@dataclass(frozen=True)
+class Work:
+    """What there is to do: all that the settings of one method share."""
+
+    spec: RunSpec
+    shape: ModelShape
+    card: Card
+    report: dict[str, Any] | None
+    method: Method
+    objective: Objective
+    length: int
+    together: int
+    """Rows of one step."""
+    lines: int | None
+    """Rows, pieces or packs of an epoch; None: not known."""
+    packed: float | None
+    """Tokens of a pack; None: rows are not packed."""
+    epochs: float
+
+    @property
+    def precision(self) -> str:
+        return self.card.precision if self.spec.precision == "auto" else self.spec.precision
+
+    @cached_property
+    def end_to_end(self) -> bool:
+        """Whether the rows of a pass lie on one line, so that nothing is padding and no mask is made."""
+        return (
+            self.card.kind == "gpu"
+            and self.card.bf16
+            and self.precision != "fp32"
+            and self.objective == "sft"
+        )
+
+    def accumulate(self, batch: int) -> int:
+        return self.spec.accumulate or max(1, round(self.together / batch))
+
+
+@dataclass(frozen=True)
+class Found:
+    setting: Setting
+    bytes: Bytes
+    fits: bool
+    why: str
+    """Why the layers are compiled, or why not."""
+
+
+def work_of(
+    spec: RunSpec, shape: ModelShape, card: Card, report: dict[str, Any] | None, method: Method
+) -> Work:
+    length, objective = defaults.length(spec, shape, card, report), objective_of(spec, report)
+    count, packed = defaults.lines(spec, report, length)
+    together = defaults.effective_batch(spec, card, count, objective)
+    epochs = defaults.epochs(spec, shape, defaults.rows(report), objective)
+    return Work(spec, shape, card, report, method, objective, length, together, count, packed, epochs)
+
+
+def fastest(work: Work, room: int) -> Found:
+    """The fastest setting that fits into so many bytes of the card; where none does, the smallest.
+
+    Compiled layers are planned for where that pays for the setting itself, so that a worker which asks the
+    same question of the finished spec gets the same answer.
+    """
+    kind, spec = work.card.kind, work.spec
+    able, why = compiling.pays(
+        None, kind, asked=spec.compile, objective=work.objective, capable=work.card.bf16
+    )
+    if able:
+        found = _best(work, room, compiled=True)
+        seconds = _training(work, replace(found.setting, compiled=False))
+        able, why = compiling.pays(seconds, kind, asked=spec.compile)
+        if able:
+            return replace(found, why=why)
+    return replace(_best(work, room, compiled=False), why=why)
+
+
+def _best(work: Work, room: int, *, compiled: bool) -> Found:
+    """Where exact moments fit, smaller ones are not looked at; of each batch the first place that fits."""
+    tried: list[tuple[Setting, Bytes]] = []
+    for optimizer in _optimizers(work):
+        fitting: list[tuple[Setting, Bytes]] = []
+        for batch in _batches(work):
+            for host in (True, False) if _may_wait(work, compiled) else (False,):
+                for place in _places(work):
+                    setting = Setting(optimizer, batch, place, host and place > 0.5, compiled)
+                    held = bytes_of(work, setting)
+                    if held.host and not host_holds(held.host, work.card.ram):
+                        continue
+                    tried.append((setting, held))
+                    if held.total <= room:
+                        fitting.append((setting, held))
+                        break
+        if fitting:
+            setting, held = max(fitting, key=lambda one: _pace(work, one[0]))
+            return Found(setting, held, True, "")
+    setting, held = min(tried, key=lambda one: (one[1].total, one[0].batch))
+    return Found(setting, held, False, "")
+
+
+def _places(work: Work) -> tuple[float, ...]:
+    return PLACES if work.spec.recompute == "auto" else (float(work.spec.recompute),)
+
+
+def _batches(work: Work) -> list[int]:
+    """Rows at a time: the step's, its half, and so on."""
+    least = LEAST_BATCH[work.objective]
+    if work.spec.batch:
+        return [work.spec.batch]
+    if work.spec.accumulate:
+        return [max(least, work.together // work.spec.accumulate)]
+    halves = (work.together // 2**n for n in range(work.together.bit_length()))
+    return [one for one in halves if one >= least]
+
+
+def _optimizers(work: Work) -> list[str]:
+    """Exact first; smaller moments only where a whole model learns and exact ones do not fit."""
+    if work.spec.optimizer != "auto":
+        return [work.spec.optimizer]
+    if work.method == "full" and work.card.kind == "gpu":
+        return ["adamw", "adamw_8bit", "paged_adamw_8bit"]
+    return ["adamw"]
+
+
+def _may_wait(work: Work, compiled: bool) -> bool:
+    return work.card.ram > 0 and memory.may_wait(work.card.kind == "gpu", compiled)
+
+
+def bytes_of(work: Work, setting: Setting) -> Bytes:
+    """What a step takes."""
+    spec = work.spec
+    held = memory.estimate(
+        work.shape,
+        work.method,
+        batch=setting.batch,
+        length=work.length,
+        rank=spec.lora.rank,
+        optimizer=setting.optimizer,
+        recompute=setting.recompute,
+        compiled=setting.compiled,
+        host=setting.host,
+        precision=work.precision,
+        on_gpu=work.card.kind == "gpu",
+        targets=None if spec.lora.targets == "all-linear" else list(spec.lora.targets),
+        accumulate=work.accumulate(setting.batch),
+        padded=not work.end_to_end and (setting.batch > 1 or spec.packing),
+        dora=spec.lora.dora,
+        dropout=spec.lora.dropout > 0,
+        objective=work.objective,
+    )
+    # paged moments move to the host's memory when the card is full
+    paged = setting.optimizer.startswith("paged")
+    return replace(held, optimizer=held.optimizer // 4) if paged else held
+
+
+def rate_of(work: Work, setting: Setting) -> float | None:
+    """Useful tokens a second; None where the card's rate is not known."""
+    sequences = setting.batch * SEQUENCES[work.objective]
+    mean, useful = _useful(work, sequences)
+    return speed.tokens_per_second(
+        work.shape,
+        work.method,
+        work.card,
+        tokens=max(1, int(sequences * mean / useful)),
+        recompute=setting.recompute,
+        compiled=setting.compiled,
+        host=setting.host,
+        row=mean / useful,
+        useful=useful,
+        optimizer=setting.optimizer,
+        accumulate=work.accumulate(setting.batch),
+        objective=work.objective,
+        epochs=work.epochs,
+    )
+
+
+def steps_of(work: Work, batch: int) -> int | None:
+    """Steps of the whole run, None where the rows are not known."""
+    if work.spec.steps:
+        return work.spec.steps
+    if not work.lines:
+        return None
+    return max(1, round(math.ceil(work.lines / (batch * work.accumulate(batch))) * work.epochs))
+
+
+def seconds_of(work: Work, setting: Setting) -> float | None:
+    """Of the whole run, with what compiling takes; None where steps or the card's rate are not known."""
+    training = _training(work, setting, typical=False)
+    if training is None:
+        return None
+    return training + (compiling.SECONDS if setting.compiled else 0.0)
+
+
+def _training(work: Work, setting: Setting, *, typical: bool = True) -> float | None:
+    """Seconds of the steps. `typical`: a card that is not known is taken for a middling one."""
+    if typical:
+        work = replace(work, card=compiling.rated(work.card))
+    steps, rate = steps_of(work, setting.batch), rate_of(work, setting)
+    if steps is None or rate is None:
+        return None
+    mean, _ = _useful(work, setting.batch)
+    rows = steps * setting.batch * work.accumulate(setting.batch) * SEQUENCES[work.objective]
+    return rows * mean / rate
+
+
+def _useful(work: Work, sequences: int) -> tuple[float, float]:
+    """Mean tokens of a row, and the share of a pass that is not padding."""
+    mean, useful = defaults.useful_share(sequences, work.length, work.report, work.packed)
+    return mean, 1.0 if work.end_to_end else useful
+
+
+def _pace(work: Work, setting: Setting) -> float:
+    """What settings are compared by; on a card that is not known as on a middling one."""
+    return rate_of(replace(work, card=compiling.rated(work.card)), setting) or 0.0
