@@ -30,7 +30,8 @@ class Clock(TrainerCallback):
     """Stands where the worker has its watch, and has what the worker reads of it."""
 
     def __init__(self, *_: Any, **__: Any):
-        self.tokens, self.seconds, self.peak, self.step = 0, 0.0, None, None
+        self.tokens, self.seconds, self.peak = 0, 0.0, None
+        self.step = self.first_step_seconds = None
         self.losses: list[float] = []
         self.held_out: dict[int, float] = {}
         self.preferences: dict[int, dict[str, float]] = {}
@@ -47,9 +48,8 @@ class Clock(TrainerCallback):
     ) -> None:
         if logs and "loss" in logs:
             seconds, tokens = time.monotonic() - self._begun, int(logs["num_tokens"])
-            STEPS.append(
-                Step(state.global_step, state.max_steps, 0.0, None, 0.0, None, tokens, None, None, seconds)
-            )
+            step = int(logs.get("step", state.global_step))
+            STEPS.append(Step(step, state.max_steps, 0.0, None, 0.0, None, tokens, None, None, seconds))
 
 
 def main() -> None:

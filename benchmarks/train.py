@@ -37,6 +37,7 @@ from core.machine import look
 from core.models.shape import ModelShape, read_shape
 from core.plan import speed
 from core.plan.advise import advise
+from core.plan.cards import card_here
 from core.plan.resolve import resolve
 from core.runs.events import Error, Follow, Step
 from core.runs.folder import RunFolder, create
@@ -153,11 +154,12 @@ def by_worker(
 ) -> dict[str, Any]:
     """Planned as any run is, trained by the worker, and read from what it tells."""
     machine, spec = look(), spec_of(cell, model, data, given.steps)
-    known = {"format": "text", "train_rows": len(lengths), "lengths": describe(lengths)}
-    plan = advise(spec, machine, shape, known)
-    planned, on_gpu = plan.of(cell.method), (plan.card or {}).get("kind") == "gpu"
+    on_gpu = card_here(spec, machine).kind == "gpu"
     if cell.compile is None and on_gpu:
         spec = spec.model_copy(update={"compile": True})
+    known = {"format": "text", "train_rows": len(lengths), "lengths": describe(lengths)}
+    plan = advise(spec, machine, shape, known)
+    planned = plan.of(cell.method)
     resolved = resolve(spec, plan, shape, known)
     folder = create(home, "cell")
     folder.spec_file.write_text(dump_spec(resolved, full=True), encoding="utf-8")
@@ -173,6 +175,7 @@ def by_worker(
         "optimizer": resolved.optimizer,
         "tokens_per_second": pace([(step.seconds, step.tokens) for step in steps], given.skip),
         "peak": max(peaks, default=None),
+        "host": engine.get("host_bytes"),
         "compile_seconds": engine.get("compile_seconds"),
         "first_step_seconds": engine.get("first_step_seconds") or steps[0].seconds,
         "load_rate": engine["load_bytes"] / seconds if seconds else None,

@@ -86,7 +86,7 @@ def test_a_row_says_how_it_is_beside_others_and_how_far_the_plan_was_off(tmp_pat
     results.add(row_of(plain_of(cell), 5_000))
     results.add(row_of(read("lora:8:2048:0:packed"), 9_500, compiled=False, why="too short"))
     table = (tmp_path / "table.md").read_text()
-    assert "| lora:8:2048:0 | 10,000 | 2.000 x plain | 0.0% | 50.0% | 20.00 | 22.00 (+10.0%) |" in table
+    assert "| lora:8:2048:0 | 10,000 | 2.000 x plain | 0.0% | 50.0% | 20.00 | – | 22.00 (+10.0%) |" in table
     assert "0.950 x full rows" in table and "no: too short" in table
     assert "| lora:8:2048:0 | 75 | 16,500 | 20.00 · 10,000 | no |" in table
 
