@@ -71,6 +71,10 @@ def _plan(made: Plan) -> str:
     where = f"{card['name']}, {free}{gib(card['memory_total'])}" if card else "?"
     methods = show.table([row(one) for one in made.methods], head, right=(2, 3, 4, 5, 6, 7))
     text = f"{show.paint('for', 'dim')} {where}\n\n{methods}\n\n{made.reason}"
+    if made.recommended:
+        one = made.of(made.recommended)
+        compiled = "compiled" if one.compiled else "not compiled"
+        text += f"\nLayers: {one.kept}; {compiled}: {one.compile_why}."
     if made.objective != "sft":
         text += f"\n{NAMES[made.objective]} {ABOUT[made.objective]}."
     found = [asdict(one) for one in made.findings]

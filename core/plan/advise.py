@@ -48,6 +48,8 @@ class MethodPlan:
     compiled: bool = False
     compile_why: str = ""
     """Why the layers are compiled, or why not."""
+    kept: str = ""
+    """What the place of the dial means for this model, in words."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,8 @@ def _plan(
     chosen = found.setting
     seconds = seconds_of(work, chosen)
     cost = seconds / 3600 * spec.price_per_hour if seconds and spec.price_per_hour is not None else None
+    kept = in_words(holds(chosen.recompute, shape.layers, chosen.host))
+    kept += f" ({gib(found.bytes.host)} of it)" if found.bytes.host else ""
     return MethodPlan(
         method,
         found.fits,
@@ -119,24 +123,23 @@ def _plan(
         rate_of(work, chosen),
         seconds,
         cost,
-        _reason(shape, card, found),
+        _reason(card, found, kept),
         chosen.host,
         chosen.compiled,
         found.why,
+        kept,
     )
 
 
-def _reason(shape: ModelShape, card: Card, found: Found) -> str:
+def _reason(card: Card, found: Found, kept: str) -> str:
     """What it needs, and how it is made to fit."""
     have, held, chosen = room(card), found.bytes, found.setting
     if not found.fits:
         return f"needs at least {gib(held.total)}, {gib(held.total - have)} more than there are"
-    how = in_words(holds(chosen.recompute, shape.layers, chosen.host))
-    there = f" ({gib(held.host)} of it)" if held.host else ""
     eight = ", with an 8-bit optimiser" if "8bit" in chosen.optimizer else ""
     rows = "1 row" if chosen.batch == 1 else f"{chosen.batch} rows"
     compiled = ", compiled" if chosen.compiled else ""
-    return f"needs {gib(held.total)} of {gib(have)}: {rows} at a time{compiled}, {how}{there}{eight}"
+    return f"needs {gib(held.total)} of {gib(have)}: {rows} at a time{compiled}, {kept}{eight}"
 
 
 _TRADE = {

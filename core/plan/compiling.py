@@ -37,7 +37,7 @@ def pays(
     if asked != "auto":
         return bool(asked), "as asked"
     if seconds is None:
-        return True, "how long the run takes is not known"
+        return True, "most runs are long enough to pay for it"
     if seconds < LONG_ENOUGH:
         return False, f"about {duration(seconds)} of training is too short to pay for it"
     return True, f"about {duration(seconds)} of training without it is long enough to pay for it"

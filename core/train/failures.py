@@ -9,6 +9,8 @@ from core.runs.folder import RunFolder
 from core.spec import RunSpec
 
 GIB = 2**30
+STEP = 0.25
+"""From one place of the recompute dial to the next that is sure to be felt."""
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FULL_WORDS = re.compile(
     r"no space left|os error 28|disk quota|os error 122|file too large|os error 27"
@@ -80,12 +82,17 @@ def _out_of_memory(error: BaseException, spec: RunSpec | None, when: str) -> Use
     return UserError(f"the GPU ran out of memory {when}", why, f"start it anew with {_smaller(spec)}", code=1)
 
 
+def _further(place: float | str) -> str:
+    """The next place of the dial."""
+    return "1" if isinstance(place, str) else f"{min(1.0, (place // STEP + 1) * STEP):g}"
+
+
 def _smaller(spec: RunSpec | None) -> str:
     """The change that helps most for what it costs."""
     if spec is None:
         return "a smaller batch"
     if spec.recompute != 1:
-        return "recompute: 1"
+        return f"recompute: {_further(spec.recompute)}"
     if (spec.batch or 1) > 1:
         batch = (spec.batch or 2) // 2
         return f"batch: {batch} and accumulate: {(spec.accumulate or 1) * 2}"

@@ -103,11 +103,12 @@ def test_plan_has_the_keys_that_others_rely_on(call: Call, rows: Path) -> None:
     parts = {"weights", "adapters", "gradients", "optimizer", "activations", "loss", "overhead", "total"}
     for one in plan["methods"]:
         assert {"method", "fits", "bytes", "batch", "accumulate", "length", "reason"} <= set(one)
-        assert set(one["bytes"]) == parts
+        assert set(one["bytes"]) == {*parts, "host"}, "host is memory beside the card's, and not in the total"
         assert one["bytes"]["total"] == sum(one["bytes"][part] for part in parts - {"total"})
     told = call("plan", "--model", MODEL, "--data", rows, "--card", "4090").out
     assert "RTX 4090" in told
     assert f"→ {plan['recommended']}" in told
+    assert "Layers: " in told and "compiled: " in told
     # what the plan filled in is a spec of its own, and is printed as one
     filled = parse_spec(plan["spec"])
     chosen = next(one for one in plan["methods"] if one["method"] == plan["recommended"])

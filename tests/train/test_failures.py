@@ -231,6 +231,15 @@ def test_out_of_memory_names_the_numbers_and_what_helps_most(make_run: Make) -> 
 
 
 @pytest.mark.parametrize(
+    ("place", "further"), [(0, "0.25"), (0.125, "0.25"), (0.25, "0.5"), (0.6, "0.75"), (0.875, "1")]
+)
+def test_out_of_memory_turns_the_dial_one_place_further(make_run: Make, place: float, further: str) -> None:
+    run = make_run(recompute=place)
+    told = failures.explain(RuntimeError("CUDA out of memory."), run, run.spec(), 3)
+    assert told.todo == f"start it anew with recompute: {further}"
+
+
+@pytest.mark.parametrize(
     "error",
     [
         OSError(errno.ENOSPC, "No space left on device"),

@@ -153,4 +153,4 @@ def test_running_out_of_memory_is_one_line_with_numbers(make_run: Make, small: P
         torch.cuda.set_per_process_memory_fraction(1.0)
     (error,) = told_of(run, Error)
     assert "ran out of memory" in error.what
-    assert "more were wanted" in error.why and "recompute: 1" in error.todo
+    assert "more were wanted" in error.why and "recompute: 0.25" in error.todo

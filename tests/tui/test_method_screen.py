@@ -198,3 +198,49 @@ async def test_answers_have_nothing_to_choose_there(at_method):
     async with at_method.run_test(size=(80, 24)) as pilot:
         await opened(at_method, pilot)
         assert not field(at_method, "objective").display and not field(at_method, "beta").display
+
+
+async def test_the_recompute_dial_stops_where_it_pays_and_says_what_it_does_here(at_method):
+    at_method.journey.set("batch", 2)
+    async with at_method.run_test(size=(80, 24)) as pilot:
+        await opened(at_method, pilot)
+        dial = field(at_method, "recompute").dial
+        assert dial.placeholder == f"{at_method.journey.plan.of('lora').recompute:g} (auto)"
+        dial.focus()
+        await until(pilot, lambda: "recompute:" in shown(at_method, "#hint"))
+        needs = []
+        for place, said in (
+            ("0", "nothing is computed again"),
+            ("0.25", "18 of 36 layers compute their MLP"),
+        ):
+            dial.value = place
+            await until(pilot, lambda place=place: at_method.journey.get("recompute") == float(place))
+            await until(pilot, lambda said=said: said in shown(at_method, "#hint"))
+            needs.append(at_method.journey.plan.of("lora").bytes.total)
+        assert needs[1] < needs[0]
+        await pilot.press("up")
+        await until(pilot, lambda: at_method.journey.get("recompute") == 0.5)
+        dial.value = "1.5"
+        await until(pilot, lambda: "from 0 (keep all) to 1" in shown(at_method, "#hint"))
+        assert at_method.journey.get("recompute") == 0.5
+
+
+async def test_compiling_is_shown_with_its_reason_where_there_is_a_card(at_method):
+    async with at_method.run_test(size=(80, 24)) as pilot:
+        await opened(at_method, pilot)
+        compile_field = field(at_method, "compile")
+        assert compile_field.display and compile_field.dial.placeholder.endswith("(auto)")
+        compile_field.dial.focus()
+        await until(pilot, lambda: "compile: " in shown(at_method, "#hint"))
+        compile_field.dial.value = "false"
+        await until(pilot, lambda: at_method.journey.get("compile") == "false")
+        assert at_method.journey.spec().compile is False
+        assert "compile: no, as asked" in shown(at_method, "#hint")
+        assert at_method.screen.query_one("#hint").region.bottom <= 24
+
+
+async def test_without_a_card_there_is_nothing_to_compile(at_method):
+    at_method.journey.machine = dataclasses.replace(at_method.journey.machine, gpus=())
+    async with at_method.run_test(size=(80, 24)) as pilot:
+        await opened(at_method, pilot)
+        assert not field(at_method, "compile").display

@@ -68,7 +68,9 @@ async def test_the_page_says_what_the_spec_says(at_review):
         assert spec.method != "auto" and spec.batch and spec.learning_rate
         assert f"{spec.batch} x {spec.accumulate} rows a step" in page
         assert "949 rows, 50 held out" in page and "7 rows are longer" in page
-        for name in ("memory", "time", "disk"):
+        chosen = at_review.screen._prepared.plan.of(spec.method)
+        assert chosen.kept in page and chosen.compile_why in page
+        for name in ("layers", "memory", "time", "disk"):
             assert name in page
         assert "12 rows stand twice" in shown(at_review, "#findings")
         assert shown(at_review, "#yaml") == dump_spec(spec)

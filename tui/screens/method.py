@@ -41,9 +41,10 @@ DIALS: tuple[tuple[str, str, str, str, str], ...] = (
         "recompute",
         "recompute",
         "recompute",
-        "0 1",
-        "0 keeps activations; 1 is slower and takes far less memory",
+        "0 0.25 0.5 0.75 1",
+        "0 is fastest, 1 takes least memory",
     ),
+    ("compile", "compile", "compile", "false true", "half a minute before the first step, then faster ones"),
     ("lora.rank", "rank", "rank", "4 8 16 32 64 128", "room to learn in the adapter: 16 is usual"),
     (
         "lora.alpha",
@@ -124,6 +125,8 @@ class MethodScreen(StepScreen):
             return ""
         if key == "learning_rate":
             return rate(value)
+        if isinstance(value, bool):
+            return str(value).lower()
         return shown_number(value) if isinstance(value, int | float) else str(value)
 
     def on_mount(self) -> None:
@@ -199,7 +202,16 @@ class MethodScreen(StepScreen):
         if key == "objective" and self.journey.plan:
             objective = self.journey.plan.objective
             return f"{NAMES[objective]} {ABOUT[objective]}"
-        return next(f"{dial[1]}: {dial[4]}" for dial in DIALS if dial[0] == key)
+        costs = next(f"{dial[1]}: {dial[4]}" for dial in DIALS if dial[0] == key)
+        chosen = next((one for one in self._plans() if one.method == self._method), None)
+        if key == "recompute" and chosen:
+            return f"recompute: {chosen.kept} · 0 is fastest, 1 takes least memory"
+        if key == "compile" and chosen:
+            return f"compile: {'yes' if chosen.compiled else 'no'}, {chosen.compile_why}"
+        return costs
+
+    def _plans(self) -> tuple[Any, ...]:
+        return self.journey.plan.methods if self.journey.plan else ()
 
     def _hint(self, text: str, style: str = "") -> None:
         self.query_one("#hint", Static).update(Content.styled(text, style or "$foreground 60%"))
@@ -255,13 +267,16 @@ class MethodScreen(StepScreen):
         self._field("objective").dial.values = list(TAKES[asked_by(self._data)])
         for key in PREFERENCES_ONLY:
             self._field(key).display = preferences
+        on_card = (self.journey.plan.card or {}).get("kind") == "gpu" if self.journey.plan else False
+        self._field("compile").display = on_card and chosen_objective == "sft"
         autos = {
             "objective": chosen_objective,
             "beta": "0.1",
             "batch": shown_number(chosen.batch),
             "accumulate": shown_number(chosen.accumulate),
             "length": shown_number(chosen.length),
-            "recompute": shown_number(chosen.recompute),
+            "recompute": f"{chosen.recompute:g}",
+            "compile": str(chosen.compiled).lower(),
             "lora.rank": "16",
             "lora.alpha": shown_number(2 * int(self.journey.get("lora.rank") or 16)),
             "epochs": "–" if steps else shown_number(chosen.epochs),

@@ -16,6 +16,7 @@ from tui.widgets.method_table import place
 from tui.widgets.report_view import FORMATS
 
 if TYPE_CHECKING:
+    from core.plan.advise import MethodPlan
     from core.prepare import Prepared
 
 LEARNED = {
@@ -53,6 +54,7 @@ def facts(prepared: Prepared, runs_dir: Path) -> list[tuple[str, str]]:
         ("run", _run(prepared)),
     ]
     if plan is not None:
+        found.append(("layers", _layers(plan)))
         found.append(("memory", f"≈ {gib(plan.bytes.total)} · {place(prepared.plan)}"))
         if plan.tokens_per_second is not None:
             found.append(
@@ -109,8 +111,12 @@ def _method(prepared: Prepared) -> str:
 
 def _batch(prepared: Prepared) -> str:
     spec = prepared.spec
-    again = "activations are recomputed" if spec.recompute else "activations are kept"
-    return f"{spec.batch} x {spec.accumulate} rows a step, up to {count(spec.length)} tokens each · {again}"
+    return f"{spec.batch} x {spec.accumulate} rows a step, up to {count(spec.length)} tokens each"
+
+
+def _layers(plan: MethodPlan) -> str:
+    """What the layers keep, and whether they are compiled."""
+    return f"{plan.kept} · {'compiled' if plan.compiled else 'not compiled'}: {plan.compile_why}"
 
 
 def _run(prepared: Prepared) -> str:
