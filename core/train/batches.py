@@ -8,7 +8,7 @@ back (`find_packed_sequence_indices` in transformers/masking_utils.py).
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from typing import Any, Literal
 
@@ -21,6 +21,8 @@ from core.data.pack import WINDOW, best_fit
 from core.data.store import Row, Rows
 from core.errors import UserError
 
+FOR_THE_LOSS = ("labels", "at", "targets", "weights", "tokens")
+"""Of a batch, what the model itself is not given."""
 IGNORED = -100
 """A label that carries no loss."""
 
@@ -128,6 +130,7 @@ def collate(examples: Sequence[Row | list[Row]], pad: int, layout: Layout | None
         ends = list(accumulate((len(row["input_ids"]) for row in lines[0]), initial=0))
         batch["cu_seq_lens_q"] = batch["cu_seq_lens_k"] = torch.tensor(ends, dtype=torch.int32)
         longest = max(map(len, (row["input_ids"] for row in lines[0])))
+        batch["attention_mask"] = NO_MASK
         batch["max_length_q"] = batch["max_length_k"] = max(layout.longest, STEP, longest)
     if layout.masked:
         batch["attention_mask"] = _filled([[1] * len(line) for line in ids], 0, layout)
@@ -139,6 +142,10 @@ def collate(examples: Sequence[Row | list[Row]], pad: int, layout: Layout | None
         weights = [[row.get("weight", 1.0) for row in line for _ in row["input_ids"]] for line in lines]
         batch["weights"] = _filled(weights, 1.0, layout).roll(-1, dims=1).flatten()[at]
     return batch
+
+
+NO_MASK = torch.ones(1, 1, 1, 1, dtype=torch.bool)
+"""Keeps the library from making a mask of tokens x tokens; `core.train.engine.attention` does not read it."""
 
 
 def _filler(tokens: int, pad: int) -> list[Row]:
@@ -165,25 +172,24 @@ def _filled(lines: list[list[Any]], value: float, layout: Layout) -> torch.Tenso
     return whole
 
 
-def refuse_leaks(model: Any) -> None:
+def refuse_leaks(model: Any, layout: Layout) -> None:
     """UserError where a model's documents see each other in a pack, as those do that carry a state along."""
     words = min(int(model.config.get_text_config().vocab_size), 100)
-    first = torch.arange(8) % words
-    other = (first + words // 2) % words
-    second = (first + 1) % words
-    places = torch.arange(8).repeat(2)[None]
+    ids = [[(place + begin) % words for place in range(8)] for begin in (0, words // 2, 1)]
+    first, other, second = ({"input_ids": one, "learned": [1] * 8} for one in ids)
+    layout = replace(layout, length=None, count=None)
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
     with torch.no_grad():
-        said = [
-            model(
-                input_ids=torch.cat([before, second])[None].to(device),
-                position_ids=places.to(device),
-                use_cache=False,
-            ).logits[0, 8:]
-            for before in (first, other)
-        ]
+        said = []
+        for before in (first, other):
+            batch = collate([[before, second]], 0, layout)
+            inputs = {name: one for name, one in batch.items() if name not in FOR_THE_LOSS}
+            inputs = {
+                k: one.to(device) if isinstance(one, torch.Tensor) else one for k, one in inputs.items()
+            }
+            said.append(model(**inputs, use_cache=False).logits[0, 8:16])
     model.train(was_training)
     if not torch.allclose(said[0].float(), said[1].float(), atol=1e-4, rtol=1e-3):
         raise UserError(

@@ -1,6 +1,7 @@
 """TRL's SFTTrainer as a run uses it: settings from the spec, rows that are already tokens, an evaluation
 that counts tokens and gives way when the run is asked to end."""
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,6 +15,7 @@ from core.train import checkpoints
 from core.train.batches import IGNORED, Layout, collate
 from core.train.device import Device
 from core.train.engine.head import Head
+from core.train.engine.later import Later
 from core.train.evaluation import Measured, look
 from core.train.pairs import collator, numbers
 
@@ -73,6 +75,7 @@ def settings(spec: RunSpec, run: RunFolder, device: Device, steps: int) -> dict[
         eval_strategy="no",
         prediction_loss_only=True,
         dataloader_pin_memory=device.kind == "cuda",
+        accelerator_config={"non_blocking": device.kind == "cuda"},
         disable_tqdm=True,
     )
 
@@ -116,6 +119,9 @@ class Tuner(SFTTrainer):
         )
         self._device, self._on_evaluating, self._head = device, on_evaluating, head
         self.trained_tokens = 0
+        self._later = Later()
+        self.control: Any
+        self._globalstep_last_logged: int
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
@@ -124,6 +130,7 @@ class Tuner(SFTTrainer):
 
         Empty when `on_evaluating(done, total)`, in rows, said to leave.
         """
+        self._later.pause()
         return look(self, eval_dataset, metric_key_prefix, self._device, self._on_evaluating, self._measured)
 
     def compute_loss(
@@ -137,6 +144,7 @@ class Tuner(SFTTrainer):
         at, targets, weights = (inputs.pop(name) for name in ("at", "targets", "weights"))
         tokens, training = inputs.pop("tokens"), self.model.training
         if training:
+            self._later.begin(self._device.kind == "cuda")
             self.trained_tokens += tokens
         weights = weights if training else None
         if self._head is None:
@@ -149,13 +157,41 @@ class Tuner(SFTTrainer):
             hidden = whole.base_model(**inputs, use_cache=False).last_hidden_state
             head = whole.get_output_embeddings()
             hidden = hidden.reshape(labels.numel(), -1)
-            return self._head(hidden, head.weight, head.bias, at, targets, weights) / count
+            return self._head(hidden, head.weight, head.bias, at, targets, weights, count)
 
-    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        if "loss" in logs:
-            self._metrics["train"].pop("num_tokens", None)  # the library counts one line of a batch alone
-            logs = logs | {"num_tokens": self.trained_tokens}
-        super().log(logs, *args, **kwargs)
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().train(*args, **kwargs)
+        except Exception:
+            with contextlib.suppress(Exception):  # what went wrong is told, not what came of it
+                self._tell(leave=0)
+            raise
+
+    def _maybe_log_save_evaluate(
+        self, tr_loss: Any, grad_norm: Any, model: Any, trial: Any, epoch: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        """Puts the step's figures by, and tells those of the step before; then saves and evaluates."""
+        step, control, before = self.state.global_step, self.control, self._globalstep_last_logged
+        if control.should_log and step > before:
+            steps, rate = step - before, kwargs.get("learning_rate")
+            self._later.put(
+                step, steps, self.state.epoch, float(rate or 0.0), self.trained_tokens, tr_loss, grad_norm
+            )
+            tr_loss -= tr_loss
+            self._globalstep_last_logged = step
+        control.should_log = False
+        ends = control.should_training_stop or step >= self.state.max_steps
+        other = control.should_save or control.should_evaluate
+        self._tell(leave=0 if ends or other else 1)
+        super()._maybe_log_save_evaluate(tr_loss, grad_norm, model, trial, epoch, *args, **kwargs)
+        if other:
+            self._later.pause()
+
+    def _tell(self, leave: int) -> None:
+        for told in self._later.take(leave):
+            self._total_loss_scalar += told["loss"]
+            self.state.log_history.append(told)
+            self.control = self.callback_handler.on_log(self.args, self.state, self.control, told)
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """None are counted: that walks through all weights at every pass."""

@@ -58,6 +58,7 @@ class Watch(TrainerCallback):
         self.preferences: dict[int, dict[str, float]] = {}
         """Step -> rewards of the held-out rows; empty but for preferences."""
         self.peak: int | None = None
+        self.first_step_seconds: float | None = None
 
     def evaluating(self, done: int, total: int) -> bool:
         """Rows evaluated so far. False: leave off, the run is to end."""
@@ -92,18 +93,22 @@ class Watch(TrainerCallback):
         if not logs or "loss" not in logs:
             return
         now = time.monotonic()
-        passed, self._mark = now - self._mark, now
+        passed, self._mark = logs.get("seconds", now - self._mark), now
         total = self._tokens_before + int(logs.get("num_tokens", 0))
         fresh, self.tokens, self.seconds = total - self.tokens, total, self.seconds + passed
         loss, norm = float(logs["loss"]), logs.get("grad_norm")
         first = not self.losses
+        if first:
+            self.first_step_seconds = round(passed, 3)
         self.losses.append(loss)
         self.peak = _peak(self._device)
+        # figures may be those of an earlier step than the trainer is at
+        step, epoch = int(logs.get("step", state.global_step)), logs.get("epoch", state.epoch)
         self._log.write(
             Step(
-                step=state.global_step,
+                step=step,
                 steps=state.max_steps,
-                epoch=round(float(state.epoch or 0.0), 4),
+                epoch=round(float(epoch or 0.0), 4),
                 loss=loss,
                 learning_rate=float(logs["learning_rate"]),
                 grad_norm=None if norm is None else float(norm),
@@ -114,7 +119,7 @@ class Watch(TrainerCallback):
                 **rewards(logs),
             )
         )
-        self._refuse_nonsense(loss, norm, state.global_step)
+        self._refuse_nonsense(loss, norm, step)
         if control.should_save and not control.should_evaluate:
             self._stage("save")
         elif first:

@@ -159,12 +159,13 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
     train_on: Sequence[Any] = Packs(built.train, spec.length or 0) if spec.packing else built.train
     steps = steps_of(spec, len(train_on))
     lengths = built.train.lengths()
-    compiled, why = compiles(spec, objective, where.kind, model, int(lengths.mean()), steps)
+    mean = float(lengths.sum()) / len(train_on) if spec.packing else float(lengths.mean())
+    compiled, why = compiles(spec, objective, where.kind, folder, mean, steps)
     engine = engine_for(model, spec, where, objective, lengths, compiled, why)
     engine.load_bytes, engine.load_seconds = size, round(seconds, 2)
-    if engine.layout.kind != "rows":
+    if spec.packing:
         with where.autocast():
-            refuse_leaks(model)
+            refuse_leaks(model, engine.layout)
     log.write(Finding("info", "engine", engine.in_words(), "", ""))
     watch = course.watch = Watch(
         run,
@@ -222,6 +223,7 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
     if where.kind == "cuda":
         torch.cuda.reset_peak_memory_stats()
     tuner.train(resume_from_checkpoint=str(resumed[1]) if resumed else None)
+    engine.first_step_seconds = watch.first_step_seconds
     step = tuner.state.global_step
     finished = step >= tuner.state.max_steps
 

@@ -14,7 +14,7 @@ from core.errors import UserError
 from core.runs.events import Eval, Step
 from core.runs.folder import RunFolder
 from core.train import worker
-from core.train.batches import IGNORED, Packs, collate, refuse_leaks
+from core.train.batches import IGNORED, Layout, Packs, collate, refuse_leaks
 from core.train.trainer import steps_of
 from tests.train.conftest import Make, rows
 from tests.train.following import told_of
@@ -92,7 +92,7 @@ def test_no_document_is_asked_for_its_first_token() -> None:
 
 
 def test_a_model_whose_documents_see_each_other_is_refused(model: Any) -> None:
-    refuse_leaks(model)
+    refuse_leaks(model, Layout("blocks"))
 
     class Leaky:
         """As a model that carries a state along does: what was before shows."""
@@ -109,7 +109,7 @@ def test_a_model_whose_documents_see_each_other_is_refused(model: Any) -> None:
             return model(input_ids)
 
     with pytest.raises(UserError, match="see each other"):
-        refuse_leaks(Leaky())
+        refuse_leaks(Leaky(), Layout("blocks"))
 
 
 def test_packs_hold_every_row_once_and_are_full() -> None:

@@ -45,9 +45,11 @@ def takes_lines(model: Any, dtype: torch.dtype) -> tuple[bool, str]:
 
 def use(model: Any) -> None:
     """Lets the model's attention be computed here. Passes without borders are computed as before."""
-    from transformers import AttentionInterface
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
 
     AttentionInterface.register(NAME, attention)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
     model.set_attn_implementation(NAME)
 
 

@@ -14,22 +14,24 @@ from torch import Tensor
 PIECE = {True: 2**29, False: 2**27}
 """Bytes of one piece's logits where the softmax is one kernel, and where fp32 copies come on top."""
 MOST_TOKENS = 8192
-SCALED = (
-    "final_logit_softcapping",
-    "logit_scale",
-    "output_multiplier",
-    "lm_head_multiplier",
-    "logits_scaling",
-)
-"""Settings of models whose logits are not just hidden states times weights."""
 
 
 def is_plain(model: Any) -> bool:
-    """Whether the model's logits are its last hidden states times its output weights."""
-    config, head = model.config.get_text_config(), model.get_output_embeddings()
-    return type(head) is torch.nn.Linear and all(
-        getattr(config, name, None) in (None, 1.0) for name in SCALED
-    )
+    """Whether the model's logits are its last hidden states times its output weights, tried with 8 tokens.
+
+    Some families scale, cap or mask them (`logit_scale`, `final_logit_softcapping` and other names).
+    """
+    head = model.get_output_embeddings()
+    if type(head) is not torch.nn.Linear:
+        return False
+    ids = torch.arange(8, device=head.weight.device)[None] % head.weight.shape[0]
+    training, dtype = model.training, head.weight.dtype
+    model.eval()
+    with torch.no_grad():
+        hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        said, plain = model(input_ids=ids, use_cache=False).logits, head(hidden.to(dtype))
+    model.train(training)
+    return said.shape == plain.shape and torch.allclose(said.float(), plain.float(), rtol=1e-2, atol=1e-2)
 
 
 class Head:
@@ -43,14 +45,23 @@ class Head:
         self._piece, self._soften = PIECE[False], _soften
 
     def __call__(
-        self, hidden: Tensor, weight: Tensor, bias: Tensor | None, at: Tensor, targets: Tensor, weights: Any
+        self,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        at: Tensor,
+        targets: Tensor,
+        weights: Tensor | None,
+        count: Tensor | float,
     ) -> Tensor:
-        """Nats, as a scalar in fp32: sum of weights x -log p(target).
+        """Nats, as a scalar in fp32: sum of weights x -log p(target) / count.
 
         hidden (tokens, width); at (n,): the tokens after which a learned one comes; targets (n,): that one;
         weights (n,) or None.
         """
-        return _Summed.apply(hidden, weight, bias, at, targets, weights, self._piece, self._soften)
+        shares = torch.ones_like(at, dtype=torch.float32) if weights is None else weights.float()
+        how = (self._piece, self._soften, torch.is_grad_enabled())
+        return _Summed.apply(hidden, weight, bias, at, targets, shares / count, *how)
 
 
 class _Summed(torch.autograd.Function):
@@ -62,26 +73,25 @@ class _Summed(torch.autograd.Function):
         bias: Tensor | None,
         at: Tensor,
         targets: Tensor,
-        weights: Tensor | None,
+        shares: Tensor,
         piece: int,
         soften: Any,
+        learns: bool,
     ) -> Tensor:
         kind = hidden.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
-        learns_hidden, learns_weight = ctx.needs_input_grad[:2]
-        learns_bias = bias is not None and ctx.needs_input_grad[2]
+        learns_hidden, learns_weight, learns_bias = (learns and one for one in ctx.needs_input_grad[:3])
         table = weight.to(dtype)
         most = max(64, min(MOST_TOKENS, piece // (table.shape[0] * table.element_size())))
         total = hidden.new_zeros((), dtype=torch.float32)
         hidden_grad = torch.zeros_like(hidden) if learns_hidden else None
         weight_grad = torch.zeros_like(weight, dtype=torch.float32) if learns_weight else None
-        bias_grad = torch.zeros_like(bias, dtype=torch.float32) if learns_bias else None
+        bias_grad = torch.zeros_like(bias, dtype=torch.float32) if bias is not None and learns_bias else None
         for begin in range(0, at.shape[0], most):
             places = at[begin : begin + most]
             rows = hidden.index_select(0, places).to(dtype)
             logits = rows @ table.t() if bias is None else torch.addmm(bias.to(dtype), rows, table.t())
-            counts = None if weights is None else weights[begin : begin + most]
-            nats, logits = soften(logits, targets[begin : begin + most], counts)
+            nats, logits = soften(logits, targets[begin : begin + most], shares[begin : begin + most])
             total += nats.sum()
             if hidden_grad is not None:
                 hidden_grad.index_copy_(0, places, (logits @ table).to(hidden.dtype))
@@ -99,19 +109,17 @@ class _Summed(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         grads = [None if one is None else one.mul_(grad.to(one.dtype)) for one in ctx.saved_tensors]
-        return (*grads, None, None, None, None, None)
+        return (*grads, None, None, None, None, None, None)
 
 
-def _soften(logits: Tensor, targets: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
-    """(-log p of the targets times weights, its gradient for the logits in their dtype)."""
+def _soften(logits: Tensor, targets: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
+    """(-log p of the targets times their shares, its gradient for the logits in their dtype)."""
     wide = logits.float()
     most = wide.amax(-1, keepdim=True)
     total = (wide - most).exp().sum(-1, keepdim=True).log() + most
     hit = torch.arange(logits.shape[1], device=logits.device) == targets[:, None]
-    grad = (wide - total).exp() - hit.float()
-    nats = total[:, 0] - wide.gather(1, targets[:, None])[:, 0]
-    if weights is not None:
-        nats, grad = nats * weights, grad * weights[:, None]
+    grad = ((wide - total).exp() - hit.float()) * shares[:, None]
+    nats = (total[:, 0] - wide.gather(1, targets[:, None])[:, 0]) * shares
     return nats, grad.to(logits.dtype)
 
 

@@ -8,6 +8,7 @@ the model stay as they are, and a pass without gradients goes the old way.
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from types import MethodType
 from typing import Any
 
 import torch
@@ -118,6 +119,23 @@ class Holder:
     def take_all(self, layers: Sequence[nn.Module], kinds: Sequence[Hold]) -> None:
         for layer, hold in zip(layers, kinds, strict=True):
             self.take(layer, hold)
+
+
+def by_pieces(layer: nn.Module, pieces: int) -> None:
+    """From here on the layer's MLP takes its tokens in so many pieces, one after the other.
+
+    What it makes of a token depends on that token alone. A layer whose MLP is not found stays as it is.
+    """
+    mlp = getattr(layer, "mlp", None)
+    if pieces < 2 or not isinstance(mlp, nn.Module):
+        return
+    mlp.pieces = pieces
+    mlp.forward = MethodType(_in_pieces, mlp)  # one function for all layers: they are compiled once
+
+
+def _in_pieces(mlp: Any, hidden: Tensor) -> Tensor:
+    rows = hidden.flatten(0, -2).chunk(mlp.pieces)
+    return torch.cat([type(mlp).forward(mlp, piece) for piece in rows]).view(hidden.shape)
 
 
 def loosen(hidden: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], loose: bool) -> None:

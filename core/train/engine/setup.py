@@ -3,22 +3,31 @@
 import time
 import traceback
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 
+from core.machine import look
+from core.models.shape import read_folder
+from core.plan.cards import card_here
+from core.plan.compiling import pays, training_seconds
 from core.plan.dial import Hold, holds, in_words, widest_narrow
 from core.spec import Objective, RunSpec
 from core.train.batches import Layout, layout_of
 from core.train.device import Device
 from core.train.engine import attention
+from core.train.engine.attention import CAPABILITY
 from core.train.engine.head import Head, is_plain
 from core.train.engine.host import Host
-from core.train.engine.layers import Holder, decoder_layers
+from core.train.engine.layers import Holder, by_pieces, decoder_layers
 
 HOST_RESERVE = 4 * 2**30
 """Bytes of the host's memory that are left alone."""
+MLP_TOKENS = 8192
+"""Where a layer's tensors wait in the host's memory, its MLP takes about so many tokens at a time: what the
+MLP makes is then the most that there is."""
 HOST_SHARE = 1.2
 """Times what is reckoned, since memory is page-locked in slabs."""
 
@@ -61,19 +70,18 @@ class Engine:
 
 
 def compiles(
-    spec: RunSpec, objective: Objective, kind: str, model: Any, tokens: int, steps: int
+    spec: RunSpec, objective: Objective, kind: str, folder: Path, tokens: float, steps: int
 ) -> tuple[bool, str]:
-    """Whether to compile the layers for a run of so many steps, of rows of so many tokens, and why."""
-    asked = getattr(spec, "compile", "auto")
-    if kind != "cuda":
-        return False, "there is no CUDA card"
-    if objective != "sft":
-        return False, f"{objective} makes passes of many shapes"
-    if asked != "auto":
-        return bool(asked), "as asked"
-    rows = steps * (spec.batch or 1) * (spec.accumulate or 1)
-    seconds = 8 * sum(one.numel() for one in model.parameters()) * rows * tokens / 3e14
-    return seconds > 180, f"about {seconds:.0f} s of training"
+    """Whether to compile the layers for a run of so many steps, of rows of so many tokens, and why.
+
+    `folder`: of the model.
+    """
+    seconds = None
+    capable = kind != "cuda" or torch.cuda.get_device_capability() >= CAPABILITY
+    if kind == "cuda":
+        shape, card = read_folder(folder, spec.model), card_here(spec, look())
+        seconds = training_seconds(spec, shape, card, tokens=tokens, steps=steps)
+    return pays(seconds, kind, asked=spec.compile, objective=objective, capable=capable)
 
 
 def engine_for(
@@ -90,14 +98,16 @@ def engine_for(
     whole = model.get_base_model() if hasattr(model, "get_base_model") else model
     config = whole.config.get_text_config()
     cuda, batch = device.kind == "cuda", spec.batch or 1
-    lines, no_lines = attention.takes_lines(whole, device.dtype)
     experts = bool(getattr(config, "output_router_logits", False))
+    with device.autocast():
+        plain = learns_answers and not experts and is_plain(whole)
+    lines, no_lines = attention.takes_lines(whole, device.dtype)
     layout = layout_of(
         lengths,
         packing=spec.length if spec.packing else None,
-        lines=lines and not experts and learns_answers,
+        lines=lines and plain,
         cuda=cuda,
-        masked=experts,
+        masked=not plain,
         count=batch if compiled else None,
     )
     if layout.kind == "lines":
@@ -126,7 +136,11 @@ def engine_for(
         host=host,
     )
     holder.take_all(layers, kinds)
-    head = Head(compiled) if is_plain(whole) and not experts and learns_answers else None
+    if not experts:
+        pieces = -(-tokens // MLP_TOKENS)
+        for layer in (one for one, hold in zip(layers, kinds, strict=True) if hold is Hold.HOST):
+            by_pieces(layer, pieces)
+    head = Head(compiled) if plain else None
     return Engine(compiled, why, layout, told, kinds, head, holder, host=host)
 
 
@@ -137,7 +151,8 @@ def host_room(cuda: bool) -> int:
 
 def narrow_bytes(config: Any, width: int, device: Device) -> int:
     """Bytes a token and layer of what goes to the host: see `core.plan.dial`."""
-    queries, keys = config.num_attention_heads * width, (config.num_key_value_heads or 1) * width
+    heads = config.num_attention_heads
+    queries, keys = heads * width, (getattr(config, "num_key_value_heads", None) or heads) * width
     return (2 * config.hidden_size + 2 * queries + 2 * keys) * (4 if device.precision == "fp32" else 2)
 
 
