@@ -19,6 +19,7 @@ from core.train import model as models
 from core.train.batches import IGNORED, Layout, collate
 from core.train.device import Device
 from core.train.engine.head import Head
+from core.train.engine.layers import by_pieces, decoder_layers
 from core.train.engine.setup import Engine, engine_for
 
 CPU = Device("cpu", "fp32")
@@ -222,6 +223,15 @@ def test_without_room_in_the_host_layers_hold_their_input_alone() -> None:
     assert engine.kinds == (Hold.INPUT,) * LAYERS and engine.host is None
 
 
+@pytest.mark.parametrize("family", ["llama", "gemma2", "gpt2"])
+def test_an_mlp_in_pieces_learns_the_same(family: str) -> None:
+    plain = plain_model(family, LORA["lora"])
+    model, engine = with_engine(plain, family, LORA["lora"], 1.0)
+    for layer in decoder_layers(model):
+        by_pieces(layer, 4)
+    assert_same(plain, model, collate(rows(), 0, engine.layout))
+
+
 def test_a_second_pass_adds_its_gradient_to_the_first() -> None:
     plain = plain_model("llama", LORA["lora"])
     model, engine = with_engine(plain, "llama", LORA["lora"], 0.5)
@@ -254,7 +264,7 @@ def test_the_head_has_the_loss_and_gradients_of_the_logits(bias: bool, weighted:
     for ours in (True, False):
         leaves = [None if one is None else one.clone().requires_grad_() for one in parts]
         if ours:
-            loss = Head(False)(*leaves, batch["at"], batch["targets"], batch["weights"], 1)
+            loss = Head(False)(*leaves, batch["at"], batch["targets"], batch["weights"], torch.tensor(7))
         else:
             logits = torch.nn.functional.linear(*leaves).view(*batch["labels"].shape, -1)
             nats = cross_entropy(
@@ -264,8 +274,8 @@ def test_the_head_has_the_loss_and_gradients_of_the_logits(bias: bool, weighted:
                 reduction="none",
             ).view(batch["labels"].shape[0], -1)
             counts = torch.tensor([row.get("weight", 1.0) for row in made])
-            loss = (nats * counts[:, None]).sum()
-        (loss / 7).backward()
+            loss = (nats * counts[:, None]).sum() / 7
+        (3 * loss).backward()
         found.append([loss.detach(), *(one.grad for one in leaves if one is not None)])
     for mine, theirs in zip(*found, strict=True):
         torch.testing.assert_close(mine, theirs, **EXACT)
