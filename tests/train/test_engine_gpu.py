@@ -1,0 +1,173 @@
+"""What the engine does on a CUDA card alone: `python -m pytest tests/train/test_engine_gpu.py -m gpu`.
+
+Layers in the host's memory, rows end to end, four-bit weights; in bf16, against what transformers, PEFT and
+bitsandbytes compute. Gradients are compared by their direction and length, since bf16 rounds each product.
+"""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import cosine_similarity, cross_entropy
+
+from core.plan.dial import Hold
+from core.spec import parse_spec
+from core.train import model as models
+from core.train.batches import FOR_THE_LOSS, IGNORED, collate
+from core.train.device import Device
+from core.train.engine.setup import Engine, engine_for
+
+pytestmark = pytest.mark.gpu
+
+CARD = Device("cuda", "bf16")
+LENGTHS = (500, 130, 260, 40)
+
+
+def fresh() -> Any:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(7)
+    config = LlamaConfig(
+        vocab_size=512,
+        hidden_size=256,
+        intermediate_size=640,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        initializer_range=0.06,
+        max_position_embeddings=1024,
+    )
+    return LlamaForCausalLM(config).to("cuda", torch.bfloat16).train()
+
+
+def packed_in_four_bits(folder: Any) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    if not (folder / "config.json").exists():
+        fresh().save_pretrained(folder)
+    return AutoModelForCausalLM.from_pretrained(
+        folder, device_map={"": 0}, dtype=torch.bfloat16, quantization_config=models.four_bits(CARD)
+    ).train()
+
+
+def plain_lora(model: Any) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    tuned = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")).train()
+    torch.manual_seed(8)
+    with torch.no_grad():
+        for name, weight in tuned.named_parameters():
+            if "lora_B" in name:
+                weight.copy_(torch.randn_like(weight) * 0.05)
+    return tuned
+
+
+def ours(model: Any, plain: Any, recompute: float, method: str = "lora", **more: Any) -> tuple[Any, Engine]:
+    mapping = {"model": "m", "data": "d", "method": method, "recompute": recompute, "batch": 4, "length": 512}
+    spec = parse_spec({**mapping, "lora": {"rank": 8}, **more})
+    tuned = models.with_adapters(model, spec, CARD)
+    learned = {name: one for name, one in plain.state_dict().items() if "lora_" in name}
+    assert not tuned.load_state_dict(learned, strict=False).unexpected_keys
+    return tuned.train(), engine_for(tuned, spec, CARD, "sft", np.array(LENGTHS), False, "")
+
+
+def rows(packed: bool = False) -> list[Any]:
+    chance = np.random.default_rng(1)
+    made = [{"input_ids": chance.integers(3, 512, size).tolist(), "learned": [1] * size} for size in LENGTHS]
+    return [[made[0]], made[1:]] if packed else made
+
+
+def alone() -> dict[str, Any]:
+    """The rows side by side, with a mask, as any trainer gives them."""
+    batch = collate(rows(), 0)
+    lengths = torch.tensor(LENGTHS)[:, None]
+    mask = (torch.arange(batch["input_ids"].shape[1])[None] < lengths).long()
+    return batch | {"attention_mask": mask}
+
+
+def learned_from(model: Any, batch: dict[str, Any]) -> tuple[float, torch.Tensor]:
+    """The mean loss, and the gradients of all that learns in one line."""
+    model.zero_grad()
+    inputs = {name: one for name, one in batch.items() if name not in FOR_THE_LOSS}
+    inputs = {name: one.cuda() if isinstance(one, torch.Tensor) else one for name, one in inputs.items()}
+    with CARD.autocast():
+        logits = model(**inputs, use_cache=False).logits.float()
+    labels = batch["labels"].cuda()
+    loss = cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORED)
+    loss.backward()
+    return loss.item(), torch.cat(
+        [one.grad.flatten().float() for one in model.parameters() if one.grad is not None]
+    )
+
+
+def assert_near(one: tuple[float, torch.Tensor], other: tuple[float, torch.Tensor]) -> None:
+    assert one[0] == pytest.approx(other[0], rel=2e-3)
+    assert one[1].shape == other[1].shape
+    assert cosine_similarity(one[1], other[1], dim=0) > 0.999
+    assert one[1].norm() / other[1].norm() == pytest.approx(1, rel=0.01)
+
+
+@pytest.mark.parametrize("packing", [False, True], ids=["unpacked", "packed"])
+@pytest.mark.parametrize("recompute", [0.0, 0.5, 0.75, 1.0])
+def test_rows_on_one_line_learn_the_same(recompute: float, packing: bool) -> None:
+    plain = plain_lora(fresh())
+    model, engine = ours(fresh(), plain, recompute, packing=packing)
+    assert engine.layout.kind == "lines"
+    assert (engine.host is not None) == (recompute > 0.5)
+    expected = learned_from(plain, alone())
+    for _ in range(3):  # the host's memory is used again by every pass
+        assert_near(learned_from(model, collate(rows(packing), 0, engine.layout)), expected)
+
+
+def test_what_waited_in_the_host_is_what_left() -> None:
+    plain = plain_lora(fresh())
+    found = []
+    for recompute, kind in ((0.5, Hold.NARROW), (1.0, Hold.HOST)):
+        model, engine = ours(fresh(), plain, recompute)
+        assert engine.kinds == (kind,) * 4
+        batch = collate(rows(), 0, engine.layout)
+        found.append([learned_from(model, batch) for _ in range(2)][-1])
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-2, atol=1e-5)
+
+
+def test_layers_in_the_host_leave_room_on_the_card() -> None:
+    taken = {}
+    for recompute in (0.0, 0.5, 1.0):
+        model, engine = ours(fresh(), plain_lora(fresh()), recompute)
+        batch = collate(rows(), 0, engine.layout)
+        learned_from(model, batch)
+        inputs = {name: one for name, one in batch.items() if name not in FOR_THE_LOSS}
+        inputs = {name: one.cuda() if isinstance(one, torch.Tensor) else one for name, one in inputs.items()}
+        torch.cuda.synchronize()
+        before = torch.cuda.memory_allocated()
+        with CARD.autocast():
+            held = model.base_model.model.model(**inputs, use_cache=False).last_hidden_state
+        torch.cuda.synchronize()
+        taken[recompute] = torch.cuda.memory_allocated() - before
+        held.sum().backward()
+    assert taken[1.0] < taken[0.5] < taken[0.0]
+
+
+@pytest.mark.parametrize("recompute", [0.0, 0.5, 1.0])
+def test_four_bit_layers_learn_what_peft_s_learn(recompute: float, tmp_path: Any) -> None:
+    plain = plain_lora(packed_in_four_bits(tmp_path))
+    model, engine = ours(packed_in_four_bits(tmp_path), plain, recompute, method="qlora")
+    batch = collate(rows(), 0, engine.layout)
+    assert_near(learned_from(model, batch), learned_from(plain, alone()))
+
+
+def test_a_four_bit_weight_is_read_as_bitsandbytes_reads_it(tmp_path: Any) -> None:
+    from bitsandbytes import functional
+
+    from core.train.engine import adapter
+
+    layer = packed_in_four_bits(tmp_path).model.layers[0].mlp.up_proj
+    packed, state = layer.weight, layer.weight.quant_state
+    like = torch.empty(0, dtype=torch.bfloat16, device="cuda")
+    told = [state.absmax, state.offset, state.state2.absmax, state.state2.code, like]
+    weight = adapter.dequantised(
+        packed.data, told, list(state.shape), [state.blocksize, state.state2.blocksize]
+    )
+    assert torch.equal(weight, functional.dequantize_4bit(packed.data, state).to(torch.bfloat16))
