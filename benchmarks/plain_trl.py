@@ -30,7 +30,7 @@ from core.runs.folder import RunFolder
 from core.spec import RunSpec
 from core.train import ready
 from core.train.batches import Packs, labels
-from core.train.device import Device, choose
+from core.train.device import Device, choose, one_gpu
 from core.train.model import keep_unpacked
 from core.train.trainer import warmup_steps
 from core.train.worker import EVALUATED_TOKENS, within
@@ -203,6 +203,7 @@ def main() -> None:
     if len(sys.argv) != 3 or sys.argv[2] not in KINDS:
         sys.exit(f"usage: python -m benchmarks.plain_trl RUN_FOLDER {{{','.join(KINDS)}}}")
     run = RunFolder(Path(sys.argv[1]).absolute())
+    one_gpu()
     (run.path / RESULT).write_text(json.dumps(train(run, sys.argv[2])), encoding="utf-8")
 
 
