@@ -177,7 +177,7 @@ def estimate(
     waiting = int(tokens * one.host * count[Hold.HOST])
     return Bytes(
         weights=_weights(shape, method, precision),
-        adapters=0 if full else trained * width,
+        adapters=0 if full else trained * (width + (compute if compute < width else 0)),  # and rounded ones
         gradients=gradients,
         optimizer=_moments(shape, trained, width, optimizer, full),
         activations=on_top - loss,

@@ -33,13 +33,16 @@ def questions(rows: Sequence[dict[str, list[int]]]) -> list[list[int]]:
 def answer(model: Any, tokenizer: Any, template: Template | None, asked: list[int], device: Device) -> str:
     """The likeliest answer, token by token, until an end token or a limit."""
     import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
 
+    # cuDNN's kernels, which rows of one length train with, are planned anew for each token of an answer
+    any_length = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
     ids = torch.tensor([asked], device=next(model.parameters()).device)
     ends = generation_eos_ids(template, tokenizer)
     was_training = model.training
     model.eval()
     try:
-        with torch.no_grad(), device.autocast():
+        with torch.no_grad(), device.autocast(), sdpa_kernel(any_length):
             out = model.generate(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),

@@ -149,6 +149,7 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
     ready.refuse_small_disk(run, spec, model, resumed is not None)
 
     # the engine, the trainer, and the watch that tells what it does
+    from core.models.shape import read_folder
     from core.train import result
     from core.train.batches import Packs, refuse_leaks
     from core.train.engine.setup import compiles, engine_for, warm_up
@@ -160,8 +161,9 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
     steps = steps_of(spec, len(train_on))
     lengths = built.train.lengths()
     mean = float(lengths.sum()) / len(train_on) if spec.packing else float(lengths.mean())
-    compiled, why = compiles(spec, objective, where.kind, folder, mean, steps)
-    engine = engine_for(model, spec, where, objective, lengths, compiled, why)
+    shape = read_folder(folder, spec.model)
+    compiled, why = compiles(spec, shape, objective, where.kind, mean, steps)
+    engine = engine_for(model, spec, shape, where, objective, lengths, compiled, why)
     engine.load_bytes, engine.load_seconds = size, round(seconds, 2)
     if spec.packing:
         with where.autocast():

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity, cross_entropy
 
+from core.models.shape import shape_from_config
 from core.plan.dial import Hold
 from core.spec import parse_spec
 from core.train import model as models
@@ -69,7 +70,8 @@ def ours(model: Any, plain: Any, recompute: float, method: str = "lora", **more:
     tuned = models.with_adapters(model, spec, CARD)
     learned = {name: one for name, one in plain.state_dict().items() if "lora_" in name}
     assert not tuned.load_state_dict(learned, strict=False).unexpected_keys
-    return tuned.train(), engine_for(tuned, spec, CARD, "sft", np.array(LENGTHS), False, "")
+    shape = shape_from_config("m", model.config.to_dict())
+    return tuned.train(), engine_for(tuned, spec, shape, CARD, "sft", np.array(LENGTHS), False, "")
 
 
 def rows(packed: bool = False) -> list[Any]:
@@ -161,13 +163,13 @@ def test_four_bit_layers_learn_what_peft_s_learn(recompute: float, tmp_path: Any
 def test_a_four_bit_weight_is_read_as_bitsandbytes_reads_it(tmp_path: Any) -> None:
     from bitsandbytes import functional
 
-    from core.train.engine import adapter
+    from core.train.engine import adapter  # noqa: F401  its ops are called by name
 
     layer = packed_in_four_bits(tmp_path).model.layers[0].mlp.up_proj
     packed, state = layer.weight, layer.weight.quant_state
     like = torch.empty(0, dtype=torch.bfloat16, device="cuda")
     told = [state.absmax, state.offset, state.state2.absmax, state.state2.code, like]
-    weight = adapter.dequantised(
+    weight = torch.ops.finetui.dequantised(
         packed.data, told, list(state.shape), [state.blocksize, state.state2.blocksize]
     )
     assert torch.equal(weight, functional.dequantize_4bit(packed.data, state).to(torch.bfloat16))

@@ -13,6 +13,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from core.models.shape import shape_from_config
 from core.plan.dial import Hold
 from core.spec import RunSpec, parse_spec
 from core.train import model as models
@@ -107,7 +108,9 @@ def with_engine(
     spec = spec_of(lora, recompute, **more)
     model = fresh(family) if lora is None else models.with_adapters(fresh(family), spec, CPU)
     model.load_state_dict(plain.state_dict())
-    return model.train(), engine_for(model, spec, CPU, "sft", np.array([5, 9, 14]), compiled, "")
+    config = plain.config if lora is None else plain.get_base_model().config
+    shape = shape_from_config("m", config.to_dict())
+    return model.train(), engine_for(model, spec, shape, CPU, "sft", np.array([5, 9, 14]), compiled, "")
 
 
 def rows(packed: bool = False) -> list[Any]:

@@ -16,13 +16,16 @@ PIECE = {True: 2**29, False: 2**27}
 MOST_TOKENS = 8192
 
 
+CAPPED = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
+
+
 def is_plain(model: Any) -> bool:
     """Whether the model's logits are its last hidden states times its output weights, tried with 8 tokens.
 
-    Some families scale, cap or mask them (`logit_scale`, `final_logit_softcapping` and other names).
+    Some families scale, cap or mask them. A cap shows only where logits are large, so those known go by name.
     """
-    head = model.get_output_embeddings()
-    if type(head) is not torch.nn.Linear:
+    head, config = model.get_output_embeddings(), model.config.get_text_config()
+    if type(head) is not torch.nn.Linear or any(getattr(config, name, None) for name in CAPPED):
         return False
     ids = torch.arange(8, device=head.weight.device)[None] % head.weight.shape[0]
     training, dtype = model.training, head.weight.dtype

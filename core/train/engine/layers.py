@@ -8,6 +8,7 @@ the model stay as they are, and a pass without gradients goes the old way.
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from inspect import signature
 from types import MethodType
 from typing import Any
 
@@ -79,19 +80,31 @@ def policy(hold: Hold, widest: int) -> Callable[..., CheckpointPolicy]:
 class Holder:
     """Runs layers so that they hold what the dial says."""
 
-    def __init__(self, widest: int, *, compiled: bool, random: bool, loose: bool, host: Host | None = None):
+    def __init__(
+        self,
+        widest: int,
+        *,
+        compiled: bool,
+        random: bool,
+        loose: bool,
+        four_bits: bool = False,
+        host: Host | None = None,
+    ):
         """`random`: whether the layers draw numbers (dropout), which must be the same when computed again.
 
         `loose`: passes differ in their number of tokens, and layers are compiled once for all of them.
+        `four_bits`: weights are unpacked by each pass, and not kept even by a layer that keeps all.
         """
         self._policies = {hold: policy(hold, widest) for hold in (Hold.ALL, Hold.NARROW, Hold.INPUT)}
         self._policies[Hold.HOST] = self._policies[Hold.NARROW]  # one kind of layer less to compile
-        self._random, self._loose, self._host = random, loose, host
+        self._random, self._loose, self._always = random, loose, four_bits
+        self.host = host
         self.compiled = compiled
         self._run: Any = torch.compile(_held) if compiled else _held
 
     def uncompile(self) -> None:
-        """From here on the layers run as they are, and hold the same."""
+        """From here on the layers run as they are, and hold the same; but nothing waits in the host's memory:
+        what selective checkpointing keeps of a layer that is not compiled, no hook can move."""
         self.compiled, self._run = False, _held
 
     def take(self, layer: nn.Module, hold: Hold) -> None:
@@ -101,18 +114,19 @@ class Holder:
         decide = self._policies[hold]
 
         def forward(hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
-            held = self.compiled or hold is not Hold.ALL
+            held = self.compiled or self._always or hold is not Hold.ALL
             if not (held and layer.training and torch.is_grad_enabled()):
                 return plain(hidden, *args, **kwargs)
             if not hidden.requires_grad:  # the first layer's: one kind of layer is compiled once
                 hidden = hidden.detach().requires_grad_()
             if self.compiled:
                 loosen(hidden, args, kwargs, self._loose)
-            run = partial(self._run, layer, whole, decide, self._random, hidden, args, kwargs)
-            if hold is Hold.HOST and self._host is not None:
-                with self._host.layer(hidden):
-                    return run()
-            return run()
+            if hold is Hold.HOST and self.compiled and self.host is not None:
+                with self.host.layer(hidden):
+                    return self._run(layer, whole, decide, self._random, hidden, args, kwargs)
+            least = hold is Hold.HOST and not self.compiled
+            kept = self._policies[Hold.INPUT] if least else decide
+            return self._run(layer, whole, kept, self._random, hidden, args, kwargs)
 
         layer.forward = forward
 
@@ -127,7 +141,8 @@ def by_pieces(layer: nn.Module, pieces: int) -> None:
     What it makes of a token depends on that token alone. A layer whose MLP is not found stays as it is.
     """
     mlp = getattr(layer, "mlp", None)
-    if pieces < 2 or not isinstance(mlp, nn.Module):
+    takes = list(signature(type(mlp).forward).parameters) if isinstance(mlp, nn.Module) else []
+    if pieces < 2 or not isinstance(mlp, nn.Module) or len(takes) != 2:
         return
     mlp.pieces = pieces
     mlp.forward = MethodType(_in_pieces, mlp)  # one function for all layers: they are compiled once

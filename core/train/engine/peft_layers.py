@@ -17,12 +17,11 @@ class Linear(lora.Linear):
     """LoRA on a linear layer."""
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        name = plain_adapter(self)
         dtype = computed_in(x)
-        if name is None or args or kwargs or self.fan_in_fan_out or self.base_layer.weight.dtype != dtype:
+        base = self.base_layer
+        if args or kwargs or self.fan_in_fan_out or base.weight.dtype != dtype or not learns_plainly(self):
             return super().forward(x, *args, **kwargs)
-        a, b, scale = self.lora_A[name].weight, self.lora_B[name].weight, self.scaling[name]
-        return adapter.linear(x.to(dtype), self.base_layer.weight, self.base_layer.bias, a, b, scale)
+        return with_adapter(self, x.to(dtype), base.weight, base.bias)
 
 
 def layers_for(method: str, kind: str) -> dict[type[nn.Module], type[nn.Module]]:
@@ -40,40 +39,72 @@ def four_bit_layer() -> type[nn.Module]:
 
     class Linear4bit(lora.Linear4bit):
         def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-            name = plain_adapter(self)
             packed = self.base_layer.weight
             state = packed.quant_state
-            if name is None or args or kwargs or not state.nested or state.quant_type != "nf4":
+            known = state.nested and state.quant_type == "nf4"
+            if args or kwargs or not known or not learns_plainly(self):
                 return super().forward(x, *args, **kwargs)
-            dtype = computed_in(x)
-            told = [
-                state.absmax,
-                state.offset,
-                state.state2.absmax,
-                state.state2.code,
-                x.new_empty(0, dtype=dtype),
-            ]
-            weight = adapter.dequantised(
-                packed.data, told, list(state.shape), [state.blocksize, state.state2.blocksize]
+            x = x.to(computed_in(x))
+            nested = state.state2
+            scales = [state.absmax, state.offset, nested.absmax, nested.code, x.new_empty(0)]
+            weight = torch.ops.finetui.dequantised(
+                packed.data, scales, list(state.shape), [state.blocksize, nested.blocksize]
             )
-            a, b, scale = self.lora_A[name].weight, self.lora_B[name].weight, self.scaling[name]
-            return adapter.linear(x.to(dtype), weight, self.base_layer.bias, a, b, scale)
+            return with_adapter(self, x, weight, self.base_layer.bias)
 
     return Linear4bit
 
 
-def plain_adapter(layer: Any) -> str | None:
-    """The layer's one adapter, where it learns and is LoRA without anything; else None."""
-    if layer.disable_adapters or layer.merged or len(layer.active_adapters) != 1:
-        return None
-    name = layer.active_adapters[0]
-    if name not in layer.lora_A or name in layer.lora_variant or layer.lora_bias.get(name):
-        return None
-    learns = layer.training and torch.is_grad_enabled()
-    return name if learns and isinstance(layer.lora_dropout[name], nn.Identity) else None
+def learns_plainly(layer: Any) -> bool:
+    """Whether the layer has one adapter that learns now and is LoRA without anything."""
+    if not (layer.training and torch.is_grad_enabled()) or layer.disable_adapters or layer.merged:
+        return False
+    names = layer.active_adapters
+    if len(names) != 1 or names[0] not in layer.lora_A or names[0] in layer.lora_variant:
+        return False
+    return not layer.lora_bias.get(names[0]) and isinstance(layer.lora_dropout[names[0]], nn.Identity)
 
 
 def computed_in(x: Tensor) -> torch.dtype:
     """The dtype that a linear layer would take x in."""
     kind = x.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+
+
+def with_adapter(layer: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    name = layer.active_adapters[0]
+    own = (layer.lora_A[name].weight, layer.lora_B[name].weight)
+    kept = (getattr(layer, "rounded_a", own[0]), getattr(layer, "rounded_b", own[1]))
+    rounded = (kept[0].detach().to(x.dtype), kept[1].detach().to(x.dtype))
+    return adapter.linear(x, weight, bias, rounded, own, layer.scaling[name])
+
+
+class Rounded:
+    """Copies of all adapters in the dtype that is computed in: made at once when they have learned.
+
+    Each layer rounding its own would be hundreds of kernels a pass.
+    """
+
+    def __init__(self, model: nn.Module, dtype: torch.dtype):
+        self._own: list[Tensor] = []
+        self._copies: list[Tensor] = []
+        self._seen = -1
+        for layer in model.modules():
+            if not isinstance(layer, lora.LoraLayer) or not isinstance(layer, nn.Module):
+                continue
+            for name, factor in (("rounded_a", layer.lora_A), ("rounded_b", layer.lora_B)):
+                if len(factor) != 1:
+                    continue
+                own = next(iter(factor.values())).weight
+                if own.dtype == dtype:
+                    continue
+                copy = own.detach().to(dtype)
+                layer.register_buffer(name, copy, persistent=False)
+                self._own.append(own)
+                self._copies.append(copy)
+
+    def refresh(self, *_: Any) -> None:
+        """As a hook before a pass: rounds again if the adapters have changed."""
+        if self._own and self._own[0]._version + self._own[-1]._version != self._seen:
+            torch._foreach_copy_(self._copies, [one.detach() for one in self._own])
+            self._seen = self._own[0]._version + self._own[-1]._version

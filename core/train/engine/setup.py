@@ -3,17 +3,18 @@
 import time
 import traceback
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 
 from core.machine import look
-from core.models.shape import read_folder
+from core.models.shape import ModelShape
 from core.plan.cards import card_here
 from core.plan.compiling import pays, training_seconds
 from core.plan.dial import Hold, holds, in_words, widest_narrow
+from core.plan.layers import layer as layer_of
+from core.plan.memory import host_holds, may_wait
 from core.spec import Objective, RunSpec
 from core.train.batches import Layout, layout_of
 from core.train.device import Device
@@ -22,14 +23,11 @@ from core.train.engine.attention import CAPABILITY
 from core.train.engine.head import Head, is_plain
 from core.train.engine.host import Host
 from core.train.engine.layers import Holder, by_pieces, decoder_layers
+from core.train.engine.peft_layers import Rounded
 
-HOST_RESERVE = 4 * 2**30
-"""Bytes of the host's memory that are left alone."""
 MLP_TOKENS = 8192
 """Where a layer's tensors wait in the host's memory, its MLP takes about so many tokens at a time: what the
 MLP makes is then the most that there is."""
-HOST_SHARE = 1.2
-"""Times what is reckoned, since memory is page-locked in slabs."""
 
 
 @dataclass
@@ -48,7 +46,6 @@ class Engine:
     first_step_seconds: float | None = None
     load_seconds: float | None = None
     load_bytes: int | None = None
-    host: Host | None = field(default=None, repr=False)
 
     def told(self) -> dict[str, Any]:
         """For report.json: seconds and bytes."""
@@ -61,7 +58,7 @@ class Engine:
             "load_bytes": self.load_bytes,
             "first_step_seconds": self.first_step_seconds,
             "compile_seconds": self.compile_seconds,
-            "host_bytes": self.host.bytes if self.host else 0,
+            "host_bytes": self.holder.host.bytes if self.holder.host else 0,
         }
 
     def in_words(self) -> str:
@@ -70,23 +67,20 @@ class Engine:
 
 
 def compiles(
-    spec: RunSpec, objective: Objective, kind: str, folder: Path, tokens: float, steps: int
+    spec: RunSpec, shape: ModelShape, objective: Objective, kind: str, tokens: float, steps: int
 ) -> tuple[bool, str]:
-    """Whether to compile the layers for a run of so many steps, of rows of so many tokens, and why.
-
-    `folder`: of the model.
-    """
+    """Whether to compile the layers for a run of so many steps, of rows of so many tokens, and why."""
     seconds = None
     capable = kind != "cuda" or torch.cuda.get_device_capability() >= CAPABILITY
     if kind == "cuda":
-        shape, card = read_folder(folder, spec.model), card_here(spec, look())
-        seconds = training_seconds(spec, shape, card, tokens=tokens, steps=steps)
+        seconds = training_seconds(spec, shape, card_here(spec, look()), tokens=tokens, steps=steps)
     return pays(seconds, kind, asked=spec.compile, objective=objective, capable=capable)
 
 
 def engine_for(
     model: Any,
     spec: RunSpec,
+    shape: ModelShape,
     device: Device,
     objective: Objective,
     lengths: Any,
@@ -117,43 +111,42 @@ def engine_for(
         told = "rows side by side" if layout.kind == "rows" else f"packs with a mask: {no_lines}"
     if cuda and layout.kind == "rows" and layout.length:
         torch.backends.cuda.enable_cudnn_sdp(True)  # quickest where all rows have one length
-    layers = decoder_layers(model)
-    recompute = float(spec.recompute) if spec.recompute != "auto" else 1.0
+    rounded = Rounded(model, device.dtype)
+    whole.base_model.register_forward_pre_hook(rounded.refresh)
     tokens = batch * int(layout.length or lengths.max())
-    room = host_room(cuda)
-    heads = config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // heads
-    kinds = holds(recompute, len(layers))
-    wanted = kinds.count(Hold.HOST) * tokens * narrow_bytes(config, width, device) * HOST_SHARE
-    host = Host(model.parameters()) if Hold.HOST in kinds and wanted < room else None
+    kinds, holder = hold_layers(model, spec, shape, device, tokens, compiled, loose=layout.length is None)
+    return Engine(compiled, why, layout, told, kinds, Head(compiled) if plain else None, holder)
+
+
+def hold_layers(
+    model: Any, spec: RunSpec, shape: ModelShape, device: Device, tokens: int, compiled: bool, *, loose: bool
+) -> tuple[tuple[Hold, ...], Holder]:
+    """What each layer holds from here on, for passes of so many tokens, and what sees to it."""
+    layers, cuda = decoder_layers(model), device.kind == "cuda"
+    recompute = float(spec.recompute) if spec.recompute != "auto" else 1.0
+    kinds, host = holds(recompute, len(layers)), None
+    if Hold.HOST in kinds and may_wait(cuda, compiled):
+        width = 4 if device.precision == "fp32" else 2
+        method = spec.method if spec.method != "auto" else "lora"  # never auto here
+        one = layer_of(shape, method, compute=width, rank=spec.lora.rank, compiled=True)
+        waiting = int(one.host * tokens * kinds.count(Hold.HOST))
+        if host_holds(waiting, psutil.virtual_memory().available):
+            host = Host(model.parameters())
     if host is None:
         kinds = holds(recompute, len(layers), host=False)
     holder = Holder(
-        widest_narrow(config.hidden_size, heads, width),
+        widest_narrow(shape.hidden, shape.heads, shape.head_dim),
         compiled=compiled,
         random=draws(model),
-        loose=layout.length is None,
+        loose=loose,
+        four_bits=spec.method == "qlora" and cuda,
         host=host,
     )
     holder.take_all(layers, kinds)
-    if not experts:
-        pieces = -(-tokens // MLP_TOKENS)
+    if not shape.experts:
         for layer in (one for one, hold in zip(layers, kinds, strict=True) if hold is Hold.HOST):
-            by_pieces(layer, pieces)
-    head = Head(compiled) if plain else None
-    return Engine(compiled, why, layout, told, kinds, head, holder, host=host)
-
-
-def host_room(cuda: bool) -> int:
-    """Bytes that layers may take in the host's memory; none without a card."""
-    return psutil.virtual_memory().available - HOST_RESERVE if cuda else 0
-
-
-def narrow_bytes(config: Any, width: int, device: Device) -> int:
-    """Bytes a token and layer of what goes to the host: see `core.plan.dial`."""
-    heads = config.num_attention_heads
-    queries, keys = heads * width, (getattr(config, "num_key_value_heads", None) or heads) * width
-    return (2 * config.hidden_size + 2 * queries + 2 * keys) * (4 if device.precision == "fp32" else 2)
+            by_pieces(layer, -(-tokens // MLP_TOKENS))
+    return kinds, holder
 
 
 def draws(model: Any) -> bool:
