@@ -166,7 +166,8 @@ def test_what_saves_memory_saves_it(shape, method, setting):
     assert total(compiled=True, precision="bf16") <= total(compiled=False, precision="bf16")
     assert total(accumulate=1) <= total(accumulate=2)
     # on the way to its softmax a piece of 16-bit logits is copied more often than one of fp32, if uncompiled
-    assert total(precision="bf16", compiled=True) <= total(precision="fp32", compiled=True)
+    # and adapters that learn in fp32 have rounded copies
+    assert total(precision="bf16", compiled=True) <= 1.01 * total(precision="fp32", compiled=True)
 
 
 @given(SHAPES, SETTINGS)
@@ -174,7 +175,8 @@ def test_a_frozen_model_takes_less_than_one_that_learns(shape, setting):
     setting = {**setting, "optimizer": "adamw", "precision": "bf16"}
     lora, qlora = estimate(shape, "lora", **setting), estimate(shape, "qlora", **setting)
     assert qlora.weights < lora.weights
-    assert qlora.adapters == lora.adapters == memory.adapter_parameters(shape, setting["rank"]) * 4
+    # fp32, and rounded copies in bf16
+    assert qlora.adapters == lora.adapters == memory.adapter_parameters(shape, setting["rank"]) * 6
     full = estimate(shape, "full", **setting)
     assert full.gradients == full.weights == 2 * shape.parameters and full.optimizer == 2 * full.weights
 

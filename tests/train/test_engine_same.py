@@ -223,7 +223,7 @@ def test_the_backward_pass_computes_again_what_the_dial_says(
 
 def test_without_room_in_the_host_layers_hold_their_input_alone() -> None:
     _, engine = with_engine(plain_model("llama", None), "llama", None, 1.0)
-    assert engine.kinds == (Hold.INPUT,) * LAYERS and engine.host is None
+    assert engine.kinds == (Hold.INPUT,) * LAYERS and engine.holder.host is None
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma2", "gpt2"])
