@@ -22,6 +22,7 @@ from core.plan.dial import Hold
 from core.train.engine import adapter  # noqa: F401  its ops are named below
 from core.train.engine.host import Host
 
+ALL_KINDS = ("all", "narrow", "input")
 KEEP, AGAIN = CheckpointPolicy.MUST_SAVE, CheckpointPolicy.PREFER_RECOMPUTE
 
 
@@ -96,7 +97,6 @@ class Holder:
         `four_bits`: weights are unpacked by each pass, and not kept even by a layer that keeps all.
         """
         self._policies = {hold: policy(hold, widest) for hold in (Hold.ALL, Hold.NARROW, Hold.INPUT)}
-        self._policies[Hold.HOST] = self._policies[Hold.NARROW]  # one kind of layer less to compile
         self._random, self._loose, self._always = random, loose, four_bits
         self.host = host
         self.compiled = compiled
@@ -111,7 +111,7 @@ class Holder:
         """From here on the layer's forward pass holds so much."""
         plain = layer.forward
         whole = type(layer).forward
-        decide = self._policies[hold]
+        decide, same = self._policies[Hold.NARROW], Hold.NARROW.value  # as those that wait in the host
 
         def forward(hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
             held = self.compiled or self._always or hold is not Hold.ALL
@@ -123,10 +123,10 @@ class Holder:
                 loosen(hidden, args, kwargs, self._loose)
             if hold is Hold.HOST and self.compiled and self.host is not None:
                 with self.host.layer(hidden):
-                    return self._run(layer, whole, decide, self._random, hidden, args, kwargs)
-            least = hold is Hold.HOST and not self.compiled
-            kept = self._policies[Hold.INPUT] if least else decide
-            return self._run(layer, whole, kept, self._random, hidden, args, kwargs)
+                    return self._run(layer, whole, same, decide, self._random, hidden, args, kwargs)
+            kept = Hold.INPUT if hold is Hold.HOST else hold
+            rule = self._policies[kept]
+            return self._run(layer, whole, kept.value, rule, self._random, hidden, args, kwargs)
 
         layer.forward = forward
 
@@ -169,12 +169,17 @@ def loosen(hidden: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], loose:
 def _held(
     layer: nn.Module,
     whole: Callable[..., Any],
+    kept: str,
     decide: Callable[..., CheckpointPolicy],
     random: bool,
     hidden: Tensor,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
+    # the compiler looks at `kept` and not into `decide`: without this, layers that keep more and layers that
+    # keep less would share what was compiled for the first of them
+    if kept not in ALL_KINDS:
+        raise ValueError(kept)
     return checkpoint(
         partial(whole, layer, **kwargs),
         hidden,

@@ -1,0 +1,105 @@
+"""Layers are compiled once for each kind and all lengths; a compiler that fails costs nothing but speed."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+from core.plan.dial import Hold
+from core.train.batches import Layout
+from core.train.engine import layers, peft_layers
+from core.train.engine.setup import Engine, warm_up
+
+WIDE, NARROW = 96, 32
+HELD = [Hold.ALL, Hold.NARROW, Hold.ALL, Hold.NARROW, Hold.INPUT]
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler() -> Iterator[None]:
+    torch._dynamo.reset()
+    counters.clear()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.fixture
+def model() -> Any:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    config = LlamaConfig(
+        hidden_size=NARROW,
+        intermediate_size=WIDE,
+        num_hidden_layers=len(HELD),
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        vocab_size=50,
+    )
+    lora = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")
+    lora._register_custom_module(peft_layers.layers_for("lora", "cpu"))
+    return get_peft_model(AutoModelForCausalLM.from_config(config), lora).train()
+
+
+def holder(backend: Any, loose: bool = True) -> layers.Holder:
+    made = layers.Holder(NARROW, compiled=False, random=False, loose=loose)
+    made.compiled, made._run = True, torch.compile(layers._held, backend=backend)
+    return made
+
+
+def passed(model: Any, tokens: int) -> Any:
+    ids = torch.arange(tokens)[None] % 50
+    return model.base_model.model.model(input_ids=ids, use_cache=False).last_hidden_state
+
+
+def test_each_kind_of_layer_is_compiled_once_for_all_lengths(model: Any) -> None:
+    holder("aot_eager_decomp_partition").take_all(layers.decoder_layers(model), HELD)
+    for tokens in (64, 128, 192, 64, 320):
+        passed(model, tokens).sum().backward()
+    assert counters["stats"]["unique_graphs"] == 3
+
+
+def test_layers_that_are_compiled_keep_what_their_kind_says(model: Any) -> None:
+    """Counted as the saved tensors of the MLP's width: gate and up."""
+    found: list[list[int]] = []
+    for layer, hold in zip(layers.decoder_layers(model), HELD, strict=True):
+        holder("aot_eager_decomp_partition").take(layer, hold)
+        inner, seen = layer.forward, found
+
+        def counted(*args: Any, inner: Any = inner, seen: Any = seen, **kwargs: Any) -> Any:
+            widths: list[int] = []
+            seen.append(widths)
+
+            def pack(tensor: Any) -> Any:
+                widths.append(tensor.shape[-1] if tensor.dim() == 3 else 0)
+                return tensor
+
+            with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+                return inner(*args, **kwargs)
+
+        layer.forward = counted
+    passed(model, 64).sum().backward()
+    assert [widths.count(WIDE) for widths in found] == [2, 0, 2, 0, 0]
+
+
+def test_a_compiler_that_fails_leaves_layers_that_run_as_they_are(model: Any) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("no compiler here")
+
+    made = holder(broken)
+    made.take_all(layers.decoder_layers(model), HELD)
+    tuner = SimpleNamespace(
+        args=SimpleNamespace(per_device_train_batch_size=1, device="cpu"),
+        train_dataset=[0],
+        data_collator=lambda rows: {"tokens": 64},
+        model=model,
+        compute_loss=lambda model, batch: passed(model, batch["tokens"]).sum(),
+        trained_tokens=1,
+    )
+    engine = Engine(True, "as asked", Layout("rows"), "", tuple(HELD), None, made)
+    why = warm_up(engine, tuner)
+    assert why and "compiling failed" in why and not engine.compiled and not made.compiled
+    assert engine.compile_seconds is None
+    passed(model, 64).sum().backward()
