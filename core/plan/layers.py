@@ -43,6 +43,8 @@ class Layer:
     """In the host's memory, of a layer that waits there."""
     live: float
     """On the card while the layer goes backward, with what it holds itself."""
+    mlp: float = 0.0
+    """Of what is live, the part that is divided where the MLP takes its tokens in pieces."""
 
 
 def layer(
@@ -77,7 +79,8 @@ def layer(
         more = 2 * compute * (mlp_width(shape) + shape.hidden)
         if dora:
             more += 10 * mlp_width(shape)
-        return Layer(held, host, narrow + wide + more)
+        mlp = 0 if shape.experts or twice else wide + 2 * compute * mlp_width(shape)
+        return Layer(held, host, narrow + wide + more, mlp)
     whole = plain(shape, method, compute, rank, padded)
     whole += 2 * compute * sum(one[2] for one in shape.linears) if twice and method != "full" else 0
     live = max(whole, narrow + wide) + passing(shape, compute, dora)

@@ -47,6 +47,9 @@ LOSS_TILE = (4096, 32768)
 whatever the vocabulary is (trl/kernels/chunked_logprob.py, trl/trainer/utils.py)."""
 CPU_TILE_COPIES = 7
 """fp32 copies of that tile's used part while it goes backward in plain torch, where there is no Triton."""
+MLP_TOKENS = 6144
+"""Where all layers wait in the host's memory, their MLPs take about so many tokens at a time: what an MLP
+makes is then the most that there is."""
 SLAB = 2**30
 """Bytes of the host's memory that are page-locked at a time (`core.train.engine.host`)."""
 HOST_SPARE = (1.2, 4 * 2**30)
@@ -154,6 +157,11 @@ def estimate(
         held += count[Hold.ALL] * (bias + _unpacked(shape, method, compute))
     coming = tokens * one.host if count[Hold.HOST] > 1 else 0
     live = tokens * one.live + bias + rebuilt
+    pieces = -(-tokens // MLP_TOKENS)
+    if count[Hold.HOST] == shape.layers and pieces > 1 and one.mlp:
+        live -= tokens * (
+            one.mlp * (1 - 1 / pieces) - 2 * stored * shape.hidden
+        )  # and the pieces put together
     ends = tokens * shape.hidden * (4 + 2 * stored)  # the embedding's output and the last norm's in and out
     if objective == "sft":
         head = _loss(shape, tokens, compute, width if full else 0, compiled)

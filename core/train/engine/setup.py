@@ -14,7 +14,7 @@ from core.plan.cards import card_here
 from core.plan.compiling import pays, training_seconds
 from core.plan.dial import Hold, holds, in_words, widest_narrow
 from core.plan.layers import layer as layer_of
-from core.plan.memory import host_holds, may_wait
+from core.plan.memory import MLP_TOKENS, host_holds, may_wait
 from core.spec import Objective, RunSpec
 from core.train.batches import Layout, layout_of
 from core.train.device import Device
@@ -24,10 +24,6 @@ from core.train.engine.head import Head, is_plain
 from core.train.engine.host import Host
 from core.train.engine.layers import Holder, by_pieces, decoder_layers
 from core.train.engine.peft_layers import Rounded
-
-MLP_TOKENS = 8192
-"""Where a layer's tensors wait in the host's memory, its MLP takes about so many tokens at a time: what the
-MLP makes is then the most that there is."""
 
 
 @dataclass
@@ -143,8 +139,8 @@ def hold_layers(
         host=host,
     )
     holder.take_all(layers, kinds)
-    if not shape.experts:
-        for layer in (one for one, hold in zip(layers, kinds, strict=True) if hold is Hold.HOST):
+    if not shape.experts and set(kinds) == {Hold.HOST}:
+        for layer in layers:
             by_pieces(layer, -(-tokens // MLP_TOKENS))
     return kinds, holder
 
