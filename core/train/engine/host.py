@@ -50,10 +50,12 @@ class Host:
         """Host memory taken so far."""
         return len(self._slabs) * SLAB
 
-    def layer(self, hidden: Tensor) -> Any:
-        """A context in which the layer whose input is `hidden` runs forward."""
+    def layer(self, hidden: Tensor, first: bool) -> Any:
+        """A context in which the layer whose input is `hidden` runs forward; the `first` begins a pass."""
         if self._out is None:
             self._out, self._in = torch.cuda.Stream(), torch.cuda.Stream()
+        if first and self._parked:  # of a pass that never went backward, as when memory ran out in it
+            self._all_back()
         self._least = hidden.numel() * hidden.element_size() // SMALL
         self._layers.append(len(self._parked))
         return torch.autograd.graph.saved_tensors_hooks(self.pack, self.unpack)

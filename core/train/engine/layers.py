@@ -99,6 +99,7 @@ class Holder:
         self._policies = {hold: policy(hold, widest) for hold in (Hold.ALL, Hold.NARROW, Hold.INPUT)}
         self._random, self._loose, self._always = random, loose, four_bits
         self.host = host
+        self._first_waiting: nn.Module | None = None
         self.compiled = compiled
         self._run: Any = torch.compile(_held) if compiled else _held
 
@@ -111,6 +112,8 @@ class Holder:
         """From here on the layer's forward pass holds so much."""
         plain = layer.forward
         whole = type(layer).forward
+        if hold is Hold.HOST and self._first_waiting is None:
+            self._first_waiting = layer
         decide, same = self._policies[Hold.NARROW], Hold.NARROW.value  # as those that wait in the host
 
         def forward(hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -122,7 +125,7 @@ class Holder:
             if self.compiled:
                 loosen(hidden, args, kwargs, self._loose)
             if hold is Hold.HOST and self.compiled and self.host is not None:
-                with self.host.layer(hidden):
+                with self.host.layer(hidden, layer is self._first_waiting):
                     return self._run(layer, whole, same, decide, self._random, hidden, args, kwargs)
             kept = Hold.INPUT if hold is Hold.HOST else hold
             rule = self._policies[kept]
