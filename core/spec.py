@@ -179,8 +179,8 @@ class RunSpec(_Part):
     clip: float = Field(default=1.0, gt=0)
     """Largest norm of the gradient; what is longer is scaled down to it."""
     recompute: Annotated[Literal["auto"] | float, BeforeValidator(_dial)] = "auto"
-    """From speed to memory: 0 keeps what the backward pass needs; up to 0.5 more and more layers compute
-    their MLP again; up to 1 more and more of them also wait in the host's memory (`core.plan.dial`)."""
+    """From speed to memory: 0 keeps what the backward pass needs; up to 0.5 more and more layers wait in the
+    host's memory; up to 1 more and more of them also compute their MLP again (`core.plan.dial`)."""
     compile: Annotated[Literal["auto"] | bool, BeforeValidator(_switch)] = "auto"
     """Whether the layers are compiled, which costs up to a minute and makes every step faster. auto: on a
     card, where the run is long enough to pay for it; a resolved spec leaves that to the worker."""

@@ -8,14 +8,17 @@ computed again.
 | recompute | wide tensors | narrow tensors |
 |---|---|---|
 | 0 | kept | kept |
-| 0 to 0.5 | computed again in a share 2 r of the layers | kept |
-| 0.5 to 1 | computed again | of a share 2 r - 1 of the layers in the host's memory |
+| 0 to 0.5 | kept | of a share 2 r of the layers in the host's memory |
+| 0.5 to 1 | computed again in a share 2 r - 1 of the layers | in the host's memory |
 | 1 | computed again | in the host's memory |
 
-Where the host has no room, or there is no card, those layers hold their input alone and compute again even
-the attention. The card's memory is therefore a sum: narrow bytes of the layers that keep them, wide bytes of
-those that keep these too, and one layer that is live (`core.plan.memory`). Layers of one kind are spread
-evenly, so that copying to the host has the other layers' time as well.
+Copying costs a fiftieth of the speed and computing again a sixth, so copying comes first. Where the host has
+no room, there is no card, or layers are not compiled, it is: up to 0.5 a share 2 r of the layers computes
+wide tensors again, from there on a share 2 r - 1 holds its input alone and computes again even the attention.
+
+The card's memory is therefore a sum over the layers of what they hold there, and one layer that is live
+(`core.plan.memory`). Layers of one kind are spread evenly, so that copying to the host has the other layers'
+time as well.
 """
 
 from collections.abc import Sequence
@@ -29,6 +32,8 @@ class Hold(StrEnum):
     """Narrow and wide tensors, on the card."""
     NARROW = "narrow"
     """Narrow tensors, on the card."""
+    WIDE = "wide"
+    """Wide tensors on the card, narrow ones in the host's memory."""
     HOST = "host"
     """Narrow tensors, in the host's memory."""
     INPUT = "input"
@@ -37,10 +42,11 @@ class Hold(StrEnum):
 
 def holds(recompute: float, layers: int, host: bool = True) -> tuple[Hold, ...]:
     """What each of the layers holds at a place of the dial, 0 to 1. `host`: may its memory be used."""
+    middle, last = (Hold.WIDE, Hold.HOST) if host else (Hold.NARROW, Hold.INPUT)
     if recompute <= 0.5:
-        more, less, share = Hold.ALL, Hold.NARROW, 2 * recompute
+        more, less, share = Hold.ALL, middle, 2 * recompute
     else:
-        more, less, share = Hold.NARROW, Hold.HOST if host else Hold.INPUT, 2 * recompute - 1
+        more, less, share = middle, last, 2 * recompute - 1
     count = round(share * layers)
     return tuple(
         less if (place + 1) * count // layers > place * count // layers else more for place in range(layers)
@@ -52,19 +58,23 @@ def widest_narrow(hidden: int, heads: int, head_dim: int) -> int:
     return max(hidden, heads * head_dim)
 
 
+WAITING = (Hold.WIDE, Hold.HOST)
+"""Kinds of layers that hold something in the host's memory."""
+
+
 def in_words(kinds: Sequence[Hold]) -> str:
     """`20 of 32 layers compute their MLP again`, for a person."""
-    layers, narrow = len(kinds), sum(kinds.count(one) for one in (Hold.NARROW, Hold.HOST))
-    host, inputs = kinds.count(Hold.HOST), kinds.count(Hold.INPUT)
+    layers, again = len(kinds), sum(kinds.count(one) for one in (Hold.NARROW, Hold.HOST))
+    waiting, inputs = sum(kinds.count(one) for one in WAITING), kinds.count(Hold.INPUT)
     if inputs == layers:
         return "every layer is computed again"
     if inputs:
         return f"{inputs} of {layers} layers are computed again, of the others the MLP"
-    if not narrow:
-        return "nothing is computed again"
-    told = "every layer computes its MLP again"
-    if narrow < layers:
-        told = f"{narrow} of {layers} layers compute their MLP again"
-    if host:
-        told += f", and {'all' if host == layers else f'{host} of {layers}'} wait in the host's memory"
+    told = "nothing is computed again"
+    if again:
+        told = f"{again} of {layers} layers compute their MLP again"
+    if again == layers:
+        told = "every layer computes its MLP again"
+    if waiting:
+        told += f", and {'all' if waiting == layers else f'{waiting} of {layers}'} wait in the host's memory"
     return told

@@ -72,6 +72,7 @@ def layer(
     held = {
         Hold.ALL: narrow + wide,
         Hold.NARROW: narrow,
+        Hold.WIDE: narrow - host + wide,
         Hold.HOST: narrow - host,
         Hold.INPUT: float(taken + low),
     }

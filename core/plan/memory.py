@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from core.models.count import Linear
 from core.models.shape import ModelShape
 from core.plan import layers
-from core.plan.dial import Hold, holds
+from core.plan.dial import WAITING, Hold, holds
 from core.plan.objective import SEQUENCES
 from core.spec import Method, Objective
 
@@ -155,7 +155,8 @@ def estimate(
     held = tokens * sum(one.held[kind] * many for kind, many in count.items())
     if not compiled:  # a layer that is to keep all is then left to autograd, which keeps these as well
         held += count[Hold.ALL] * (bias + _unpacked(shape, method, compute))
-    coming = tokens * one.host if count[Hold.HOST] > 1 else 0
+    waiting = sum(count[kind] for kind in WAITING)
+    coming = tokens * one.host if waiting > 1 else 0
     live = tokens * one.live + bias + rebuilt
     pieces = -(-tokens // MLP_TOKENS)
     if count[Hold.HOST] == shape.layers and pieces > 1 and one.mlp:
@@ -182,7 +183,7 @@ def estimate(
     fullest = max(at_loss, at_last, at_first, at_step, at_reference)
     on_top = int(fullest - gradients)
     loss = min(int(head), on_top) if fullest == at_loss else 0
-    waiting = int(tokens * one.host * count[Hold.HOST])
+    there = int(tokens * one.host * waiting)
     return Bytes(
         weights=_weights(shape, method, precision),
         adapters=0 if full else trained * (width + (compute if compute < width else 0)),  # and rounded ones
@@ -191,7 +192,7 @@ def estimate(
         activations=on_top - loss,
         loss=loss,
         overhead=int((CONTEXT if on_gpu else CPU_LIBRARIES) + FRAGMENTS * on_top),
-        host=-(-waiting // SLAB) * SLAB,
+        host=-(-there // SLAB) * SLAB,
     )
 
 

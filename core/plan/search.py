@@ -110,16 +110,16 @@ def _best(work: Work, room: int, *, compiled: bool) -> Found:
     for optimizer in _optimizers(work):
         fitting: list[tuple[Setting, Bytes]] = []
         for batch in _batches(work):
-            for host in (True, False) if _may_wait(work, compiled) else (False,):
-                for place in _places(work):
-                    setting = Setting(optimizer, batch, place, host and place > 0.5, compiled)
+            for place in _places(work):
+                setting = Setting(optimizer, batch, place, place > 0 and _may_wait(work, compiled), compiled)
+                held = bytes_of(work, setting)
+                if held.host and not host_holds(held.host, work.card.ram):  # as the worker decides too
+                    setting = replace(setting, host=False)
                     held = bytes_of(work, setting)
-                    if held.host and not host_holds(held.host, work.card.ram):
-                        continue
-                    tried.append((setting, held))
-                    if held.total <= room:
-                        fitting.append((setting, held))
-                        break
+                tried.append((setting, held))
+                if held.total <= room:
+                    fitting.append((setting, held))
+                    break
         if fitting:
             setting, held = max(fitting, key=lambda one: _pace(work, one[0]))
             return Found(setting, held, True, "")

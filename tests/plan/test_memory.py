@@ -65,7 +65,7 @@ def test_the_last_pieces_wait_in_the_hosts_memory():
     assert most.host % 2**30 == 0
     assert most.host == pytest.approx(32 * 576 * 2**20, abs=2**30), "32 layers' narrow tensors"
     assert most.total == sum(most.to_dict().values()) - most.total - most.host
-    assert at(0.75).host == pytest.approx(most.host / 2, abs=2**30) and at(0.5).host == 0
+    assert at(0.25).host == pytest.approx(most.host / 2, abs=2**30) and at(0.5).host == most.host
     with_input = at(1.0, host=False)
     assert with_input.host == 0 and with_input.total > most.total
     for refused in ({"compiled": False}, {"on_gpu": False}, {"objective": "dpo"}):
@@ -163,7 +163,8 @@ def test_what_saves_memory_saves_it(shape, method, setting):
     # further on the dial keeps less beside the layer that is live: with one layer that saves nothing
     places = [total(recompute=place) for place in (0.0, 0.25, 0.5, 0.75, 1.0)]
     assert all(later <= sooner * 1.02 for sooner, later in pairwise(places))
-    assert total(compiled=True, precision="bf16") <= total(compiled=False, precision="bf16")
+    same = {"precision": "bf16", "host": False}
+    assert total(compiled=True, **same) <= 1.01 * total(compiled=False, **same)
     assert total(accumulate=1) <= total(accumulate=2)
     # on the way to its softmax a piece of 16-bit logits is copied more often than one of fp32, if uncompiled
     # and adapters that learn in fp32 have rounded copies

@@ -43,8 +43,9 @@ def step_ms(dial: float, **more) -> float:
 
 
 def test_waiting_in_the_hosts_memory_costs_little_and_less_than_computing_again():
-    a_layer = (step_ms(1.0) - step_ms(0.5)) / 32
-    assert a_layer == pytest.approx(1.3, abs=0.3)
+    a_layer = (step_ms(0.5) - step_ms(0.0)) / 32
+    assert a_layer == pytest.approx(1.1, abs=0.3), "measured: 1.3 for layers alone, 0.9 in whole runs"
+    assert step_ms(0.5) < step_ms(0.5, host=False) < step_ms(1.0, host=False)
     assert step_ms(1.0, host=False) > step_ms(1.0)
     assert step_ms(1.0, compiled=False) == step_ms(1.0, compiled=False, host=False), "it cannot then"
 
@@ -53,7 +54,7 @@ def test_steps_of_earlier_engines_bound_it_from_below():
     """Whole steps measured on an H200 with engines that computed more again or copied inputs."""
     for dial, method, measured in ((1.0, "lora", 11_039), (0.0, "lora", 15_381), (0.0, "qlora", 14_841)):
         assert measured < rate(dial, method, host=False) < 1.15 * measured
-    full = rate(0.5, "full", optimizer="adamw_8bit")
+    full = rate(0.5, "full", optimizer="adamw_8bit", host=False)
     assert full == pytest.approx(10_581, rel=0.05)
 
 

@@ -33,15 +33,19 @@ class Parked:
 class Host:
     """Hooks for `torch.autograd.graph.saved_tensors_hooks`; one for all layers of a model."""
 
-    def __init__(self, weights: Iterable[Tensor]):
-        """`weights` are never moved."""
+    def __init__(self, weights: Iterable[Tensor], widest: int, cuda: bool = True):
+        """`weights` are never moved, nor is what has more than `widest` features a token.
+
+        Without `cuda` the same is done with plain memory, one thing after the other: for tests.
+        """
+        self._widest, self._cuda = widest, cuda
         self._weights = {one.data_ptr() for one in weights}
         self._slabs: list[Tensor] = []
         self._used = 0
         self._parked: list[Parked] = []
         self._layers: list[int] = []
         """Where each layer's tensors begin in `_parked`."""
-        self._least = 0
+        self._least = self._most = 0
         self._out: Any = None
         self._in: Any = None
 
@@ -52,26 +56,30 @@ class Host:
 
     def layer(self, hidden: Tensor, first: bool) -> Any:
         """A context in which the layer whose input is `hidden` runs forward; the `first` begins a pass."""
-        if self._out is None:
+        if self._cuda and self._out is None:
             self._out, self._in = torch.cuda.Stream(), torch.cuda.Stream()
         if first and self._parked:  # of a pass that never went backward, as when memory ran out in it
             self._all_back()
-        self._least = hidden.numel() * hidden.element_size() // SMALL
+        size = hidden.numel() * hidden.element_size()
+        self._least, self._most = size // SMALL, size * self._widest // hidden.shape[-1]
         self._layers.append(len(self._parked))
         return torch.autograd.graph.saved_tensors_hooks(self.pack, self.unpack)
 
     def pack(self, tensor: Tensor) -> Tensor | Parked:
         size = tensor.numel() * tensor.element_size()
-        if not tensor.is_cuda or size < self._least or tensor.data_ptr() in self._weights:
+        if not self._least <= size <= self._most or tensor.data_ptr() in self._weights:
             return tensor
         flat = _memory(tensor)
-        if flat is None:
+        if flat is None or tensor.is_cuda is not self._cuda:
             return tensor
         there = self._room(size).view(tensor.dtype)[: flat.numel()]
-        self._out.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._out):
-            there.copy_(flat, non_blocking=True)
-        tensor.record_stream(self._out)
+        if self._cuda:
+            self._out.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self._out):
+                there.copy_(flat, non_blocking=True)
+            tensor.record_stream(self._out)
+        else:
+            there.copy_(flat)
         parked = Parked(len(self._parked), there, tensor.shape, tensor.stride())
         self._parked.append(parked)
         return parked
@@ -81,11 +89,12 @@ class Host:
             return held
         for other in self._parked[self._first_wanted(held.place) : held.place + 1]:
             self._fetch(other)
-        now = torch.cuda.current_stream()
-        assert held.back is not None
-        now.wait_event(held.arrived)
-        held.back.record_stream(now)
         tensor, held.back, held.there = held.back, None, None
+        assert tensor is not None, "autograd asks for a tensor once"
+        if self._cuda:
+            now = torch.cuda.current_stream()
+            now.wait_event(held.arrived)
+            tensor.record_stream(now)
         if held.place == 0:
             self._all_back()
         return tensor
@@ -98,29 +107,33 @@ class Host:
     def _fetch(self, parked: Parked) -> None:
         if parked.there is None or parked.back is not None:
             return
-        self._in.wait_stream(self._out)
-        with torch.cuda.stream(self._in):
-            flat = parked.there.to("cuda", non_blocking=True)
-            parked.arrived = torch.cuda.Event()
-            parked.arrived.record()
+        if self._cuda:
+            self._in.wait_stream(self._out)
+            with torch.cuda.stream(self._in):
+                flat = parked.there.to("cuda", non_blocking=True)
+                parked.arrived = torch.cuda.Event()
+                parked.arrived.record()
+        else:
+            flat = parked.there.clone()
         parked.back = flat.as_strided(parked.size, parked.stride)
 
     def _room(self, size: int) -> Tensor:
         """So many bytes of page-locked memory, as uint8."""
         size = -(-size // 512) * 512
         if size > SLAB:
-            return torch.empty(size, dtype=torch.uint8, pin_memory=True)
+            return torch.empty(size, dtype=torch.uint8, pin_memory=self._cuda)
         begin = self._used
         if begin % SLAB + size > SLAB:
             begin += SLAB - begin % SLAB
         if begin // SLAB >= len(self._slabs):
-            self._slabs.append(torch.empty(SLAB, dtype=torch.uint8, pin_memory=True))
+            self._slabs.append(torch.empty(SLAB, dtype=torch.uint8, pin_memory=self._cuda))
         self._used = begin + size
         return self._slabs[begin // SLAB][begin % SLAB : begin % SLAB + size]
 
     def _all_back(self) -> None:
         """The pass is over: its room is used again, but not before what is read from it has been read."""
-        self._out.wait_stream(self._in)
+        if self._cuda:
+            self._out.wait_stream(self._in)
         self._parked.clear()
         self._layers.clear()
         self._used = 0

@@ -18,11 +18,15 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
-from core.plan.dial import Hold
+from core.plan.dial import WAITING, Hold
 from core.train.engine import adapter  # noqa: F401  its ops are named below
 from core.train.engine.host import Host
 
 ALL_KINDS = ("all", "narrow", "input")
+THERE = {Hold.WIDE: Hold.ALL, Hold.HOST: Hold.NARROW}
+"""What a layer keeps of which something waits in the host's memory: one kind less to compile."""
+INSTEAD = {Hold.WIDE: Hold.NARROW, Hold.HOST: Hold.INPUT}
+"""What it holds where it cannot wait there: no more on the card than was planned."""
 KEEP, AGAIN = CheckpointPolicy.MUST_SAVE, CheckpointPolicy.PREFER_RECOMPUTE
 
 
@@ -112,9 +116,9 @@ class Holder:
         """From here on the layer's forward pass holds so much."""
         plain = layer.forward
         whole = type(layer).forward
-        if hold is Hold.HOST and self._first_waiting is None:
+        waits = hold in WAITING
+        if waits and self._first_waiting is None:
             self._first_waiting = layer
-        decide, same = self._policies[Hold.NARROW], Hold.NARROW.value  # as those that wait in the host
 
         def forward(hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
             held = self.compiled or self._always or hold is not Hold.ALL
@@ -124,14 +128,15 @@ class Holder:
                 hidden = hidden.detach().requires_grad_()
             if self.compiled:
                 loosen(hidden, args, kwargs, self._loose)
-            if hold is Hold.HOST and self.compiled and self.host is not None:
+            if waits and self.compiled and self.host is not None:
                 with self.host.layer(hidden, layer is self._first_waiting):
-                    return self._run(layer, whole, same, decide, self._random, hidden, args, kwargs)
-            kept = Hold.INPUT if hold is Hold.HOST else hold
-            rule = self._policies[kept]
-            return self._run(layer, whole, kept.value, rule, self._random, hidden, args, kwargs)
+                    return self._as(THERE[hold], layer, whole, hidden, args, kwargs)
+            return self._as(INSTEAD.get(hold, hold), layer, whole, hidden, args, kwargs)
 
         layer.forward = forward
+
+    def _as(self, kept: Hold, layer: nn.Module, whole: Any, *inputs: Any) -> Any:
+        return self._run(layer, whole, kept.value, self._policies[kept], self._random, *inputs)
 
     def take_all(self, layers: Sequence[nn.Module], kinds: Sequence[Hold]) -> None:
         for layer, hold in zip(layers, kinds, strict=True):

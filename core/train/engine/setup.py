@@ -12,7 +12,7 @@ from core.machine import look
 from core.models.shape import ModelShape
 from core.plan.cards import card_here
 from core.plan.compiling import pays, training_seconds
-from core.plan.dial import Hold, holds, in_words, widest_narrow
+from core.plan.dial import WAITING, Hold, holds, in_words, widest_narrow
 from core.plan.layers import layer as layer_of
 from core.plan.memory import MLP_TOKENS, host_holds, may_wait
 from core.spec import Objective, RunSpec
@@ -121,17 +121,18 @@ def hold_layers(
     layers, cuda = decoder_layers(model), device.kind == "cuda"
     recompute = float(spec.recompute) if spec.recompute != "auto" else 1.0
     kinds, host = holds(recompute, len(layers)), None
-    if Hold.HOST in kinds and may_wait(cuda, compiled):
+    many = sum(kinds.count(kind) for kind in WAITING)
+    widest = widest_narrow(shape.hidden, shape.heads, shape.head_dim)
+    if many and may_wait(cuda, compiled):
         width = 4 if device.precision == "fp32" else 2
         method = spec.method if spec.method != "auto" else "lora"  # never auto here
         one = layer_of(shape, method, compute=width, rank=spec.lora.rank, compiled=True)
-        waiting = int(one.host * tokens * kinds.count(Hold.HOST))
-        if host_holds(waiting, psutil.virtual_memory().available):
-            host = Host(model.parameters())
+        if host_holds(int(one.host * tokens * many), psutil.virtual_memory().available):
+            host = Host(model.parameters(), widest)
     if host is None:
         kinds = holds(recompute, len(layers), host=False)
     holder = Holder(
-        widest_narrow(shape.hidden, shape.heads, shape.head_dim),
+        widest,
         compiled=compiled,
         random=draws(model),
         loose=loose,
