@@ -66,7 +66,7 @@ def plain_lora(model: Any) -> Any:
 
 def ours(model: Any, plain: Any, recompute: float, method: str = "lora", **more: Any) -> tuple[Any, Engine]:
     """Compiled from where layers wait in the host's memory: those that are not compiled cannot."""
-    compiled = recompute > 0.5
+    compiled = recompute > 0
     mapping = {"model": "m", "data": "d", "method": method, "recompute": recompute, "batch": 4, "length": 512}
     spec = parse_spec({**mapping, "lora": {"rank": 8}, **more})
     tuned = models.with_adapters(model, spec, CARD)
@@ -118,7 +118,7 @@ def test_rows_on_one_line_learn_the_same(recompute: float, packing: bool) -> Non
     plain = plain_lora(fresh())
     model, engine = ours(fresh(), plain, recompute, packing=packing)
     assert engine.layout.kind == "lines"
-    assert (engine.holder.host is not None) == (recompute > 0.5)
+    assert (engine.holder.host is not None) == (recompute > 0)
     expected = learned_from(plain, alone())
     for _ in range(3):  # the host's memory is used again by every pass
         assert_near(learned_from(model, collate(rows(packing), 0, engine.layout)), expected)
@@ -127,7 +127,7 @@ def test_rows_on_one_line_learn_the_same(recompute: float, packing: bool) -> Non
 def test_what_waited_in_the_host_is_what_left() -> None:
     plain = plain_lora(fresh())
     found = []
-    for recompute, kind in ((0.51, Hold.NARROW), (1.0, Hold.HOST)):
+    for recompute, kind in ((0.5, Hold.WIDE), (1.0, Hold.HOST)):
         model, engine = ours(fresh(), plain, recompute)
         assert engine.kinds == (kind,) * 4
         batch = collate(rows(), 0, engine.layout)
