@@ -89,7 +89,7 @@ def take_any_length() -> None:
     token of an answer, 0.1 to 1.6 s for a training batch of a length not seen before (H200, torch 2.11,
     8 x 32 heads x 1,000 tokens), where the kernel itself then takes 1 ms, and those that stay take 1.5.
     The price: steps of an 8 B model whose rows all have one length are a sixth slower, see
-    docs/measured/memory.md.
+    docs/measured/memory.md; `core.train.engine.setup` takes them again for a run of such rows.
     """
     import torch
 
