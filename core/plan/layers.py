@@ -43,6 +43,8 @@ class Layer:
     """In the host's memory, of a layer that waits there."""
     live: float
     """On the card while the layer goes backward, with what it holds itself."""
+    wide: float
+    """Of its wide tensors."""
     mlp: float = 0.0
     """Of what is live, the part that is divided where the MLP takes its tokens in pieces."""
 
@@ -81,11 +83,11 @@ def layer(
         if dora:
             more += 10 * mlp_width(shape)
         mlp = 0 if shape.experts or twice else wide + 2 * compute * mlp_width(shape)
-        return Layer(held, host, narrow + wide + more, mlp)
+        return Layer(held, host, narrow + wide + more, wide, mlp)
     whole = plain(shape, method, compute, rank, padded)
     whole += 2 * compute * sum(one[2] for one in shape.linears) if twice and method != "full" else 0
     live = max(whole, narrow + wide) + passing(shape, compute, dora)
-    return Layer({**held, Hold.ALL: max(whole, narrow + wide)}, host, live)
+    return Layer({**held, Hold.ALL: max(whole, narrow + wide)}, host, live, wide)
 
 
 def _narrow(shape: ModelShape, method: Method, compute: int, rank: int) -> list[float]:

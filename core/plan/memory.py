@@ -152,17 +152,19 @@ def estimate(
     rebuilt = _rebuilt(shape, method, compute, dora)
     kinds = holds(recompute, shape.layers, host)
     count = Counter(kinds)
-    held = tokens * sum(one.held[kind] * many for kind, many in count.items())
-    if not compiled:  # a layer that is to keep all is then left to autograd, which keeps these as well
+    keeps = one.held
+    if not compiled and on_gpu and method == "qlora":  # layers that unpack their weights are never left to
+        keeps = {**keeps, Hold.ALL: keeps[Hold.NARROW] + one.wide}  # autograd alone: it would keep those
+    held = tokens * sum(keeps[kind] * many for kind, many in count.items())
+    if not compiled and not (on_gpu and method == "qlora"):  # what is left to autograd keeps the bias too
         held += count[Hold.ALL] * (bias + _unpacked(shape, method, compute))
     waiting = sum(count[kind] for kind in WAITING)
     coming = tokens * one.host if waiting > 1 else 0
     live = tokens * one.live + bias + rebuilt
     pieces = -(-tokens // MLP_TOKENS)
     if count[Hold.HOST] == shape.layers and pieces > 1 and one.mlp:
-        live -= tokens * (
-            one.mlp * (1 - 1 / pieces) - 2 * stored * shape.hidden
-        )  # and the pieces put together
+        together = 2 * stored * shape.hidden  # the pieces, put together again
+        live -= tokens * (one.mlp * (1 - 1 / pieces) - together)
     ends = tokens * shape.hidden * (4 + 2 * stored)  # the embedding's output and the last norm's in and out
     if objective == "sft":
         head = _loss(shape, tokens, compute, width if full else 0, compiled)

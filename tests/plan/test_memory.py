@@ -167,8 +167,9 @@ def test_what_saves_memory_saves_it(shape, method, setting):
     assert total(compiled=True, **same) <= 1.01 * total(compiled=False, **same)
     assert total(accumulate=1) <= total(accumulate=2)
     # on the way to its softmax a piece of 16-bit logits is copied more often than one of fp32, if uncompiled
-    # and adapters that learn in fp32 have rounded copies
-    assert total(precision="bf16", compiled=True) <= 1.01 * total(precision="fp32", compiled=True)
+    half = estimate(shape, method, **{**setting, "precision": "bf16", "compiled": True})
+    rounded = half.adapters // 3  # of adapters that learn in fp32
+    assert half.total - rounded <= total(precision="fp32", compiled=True)
 
 
 @given(SHAPES, SETTINGS)
@@ -214,10 +215,12 @@ def test_dora_keeps_two_results_of_each_matrix():
 
 def test_four_bits_turned_back_are_kept_where_nobody_says_what_is_kept():
     setting = {"batch": 1, "length": 64, "recompute": 0.0}
-    plain, compiled = (
-        estimate(model(LLAMA), "qlora", compiled=compiled, **setting).total for compiled in (False, True)
-    )
-    assert plain - compiled > 32 * 0.4 * GIB
+
+    def kept(**how: Any) -> int:
+        return estimate(model(LLAMA), "qlora", **setting, **how).activations
+
+    assert kept(on_gpu=False) > 32 * 0.4 * GIB
+    assert kept() < kept(compiled=True) + GIB, "on a card every layer is told"
 
 
 def test_it_takes_no_time():

@@ -211,7 +211,7 @@ async def test_the_recompute_dial_stops_where_it_pays_and_says_what_it_does_here
         needs = []
         for place, said in (
             ("0", "nothing is computed again"),
-            ("0.25", "18 of 36 layers compute their MLP"),
+            ("0.25", "18 of 36 wait in the host"),
         ):
             dial.value = place
             await until(pilot, lambda place=place: at_method.journey.get("recompute") == float(place))
