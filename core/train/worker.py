@@ -168,7 +168,8 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
     if spec.packing:
         with where.autocast():
             refuse_leaks(model, engine.layout)
-    log.write(Finding("info", "engine", engine.in_words(), "", ""))
+    if where.kind == "cuda":  # elsewhere there was nothing to choose
+        log.write(Finding("info", "engine", engine.in_words(), "", ""))
     watch = course.watch = Watch(
         run,
         spec,
