@@ -7,6 +7,9 @@ from typing import Any
 
 import torch
 
+NO_NORM = -1.0
+"""Where none was taken; a norm that is not a number must be told as it is."""
+
 
 @dataclass
 class Figures:
@@ -19,7 +22,7 @@ class Figures:
     rate: float
     tokens: int
     numbers: Any
-    """(2,) in fp64: the sum of the losses, and the gradient's norm or nan."""
+    """(2,) in fp64: the sum of the losses, and the gradient's norm or `NO_NORM`."""
     begun: Any
     ready: Any
     """Moments: events of the card, or seconds of the clock."""
@@ -43,7 +46,7 @@ class Later:
     def put(
         self, step: int, steps: int, epoch: float, rate: float, tokens: int, loss: Any, norm: Any
     ) -> None:
-        norm = loss.new_full((), float("nan")) if norm is None else torch.as_tensor(norm, device=loss.device)
+        norm = loss.new_full((), NO_NORM) if norm is None else torch.as_tensor(norm, device=loss.device)
         numbers = torch.stack([loss.detach().double(), norm.detach().double()])
         if loss.is_cuda:
             there = torch.empty(2, dtype=torch.float64, pin_memory=True)
@@ -61,7 +64,7 @@ class Later:
             loss, norm = one.numbers.tolist()
             told = {"loss": loss / one.steps, "learning_rate": one.rate, "num_tokens": one.tokens}
             told |= {"step": one.step, "epoch": one.epoch, "seconds": _between(one.begun, one.ready)}
-            taken.append(told if norm != norm and loss == loss else told | {"grad_norm": norm})
+            taken.append(told if norm == NO_NORM else told | {"grad_norm": norm})
         return taken
 
 
