@@ -89,10 +89,11 @@ def refuse_nothing_learned(rows: Any) -> None:
 
 
 def refuse_small_disk(run: RunFolder, spec: RunSpec, model: Any, resumed: bool) -> None:
-    """All checkpoints that are kept, the one being written, and the result; a short run makes fewer."""
+    """All checkpoints that are kept, the one being written, and the result; a short run makes fewer, but at
+    least the one that a stop or a save asks for."""
     each, most = checkpoint_bytes(spec, model), spec.save.keep + 1
     if spec.steps and spec.save.every:
-        most = min(most, (spec.steps - 1) // spec.save.every)
+        most = min(most, max(1, (spec.steps - 1) // spec.save.every))
     there = checkpoints.folder_bytes(run.checkpoints) if resumed else 0
     needed = max(0, each * most - there) + each // 3
     checkpoints.refuse_small_disk(run, needed, "this run's checkpoints")
