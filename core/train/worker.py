@@ -222,7 +222,8 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
         stage("compile", note="the model's layers; kept for later runs")
         failed = warm_up(engine, tuner)
         if failed:
-            log.write(Finding("warn", "not-compiled", failed, "the run goes on, slower", "see worker.log"))
+            todo = "mend what worker.log shows, or set compile: false next time to start at once"
+            log.write(Finding("warn", "not-compiled", failed, "the run goes on, slower", todo))
     if where.kind == "cuda":
         torch.cuda.reset_peak_memory_stats()
     tuner.train(resume_from_checkpoint=str(resumed[1]) if resumed else None)
