@@ -10,7 +10,8 @@ plain TRL itself is run three times, with roundings that differ and mathematics 
 the noise is what lies between two of those, at most. A cell is the same where it is no farther from plain TRL
 than `TIMES` that noise, or than `FLOOR` (`benchmarks.curves`).
 
-Prints a Markdown table, writes the curves to DIR/same.json. Exit status 1 where a cell is outside.
+Prints a Markdown table, a method and kind of rows as soon as its runs are done, and writes the curves to
+DIR/same.json. Exit status 1 where a cell is outside or a run failed.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import combinations, product
@@ -168,67 +170,84 @@ def arguments() -> argparse.Namespace:
     return asked
 
 
-def compare(asked: argparse.Namespace, home: Path) -> tuple[list[str], dict[str, Any]]:
-    """Lines of the table, and all that stands behind them."""
+def compare(asked: argparse.Namespace, home: Path, told: Callable[[dict[str, Any]], None]) -> list[str]:
+    """Prints each group of cells (a method and its rows) as soon as all its runs are there.
+
+    `told` is given all that stands behind the groups so far. Returns why groups could not be compared.
+    """
     methods, dials, packings = asked.cells
-    groups = list(product(methods, packings))
-    jobs = [Job(method, packed, kind) for method, packed in groups for kind in PLAIN_KINDS]
-    jobs += [Job(method, packed, "ours", dial) for method, packed in groups for dial in dials]
-    specs = [spec_of(job, asked) for job in jobs]
-    threads = max(1, (os.cpu_count() or 1) // asked.jobs)
+    facts: dict[str, Any] = {"noise": {}, "cells": [], "courses": {}}
+    failed = []
     with ThreadPoolExecutor(asked.jobs) as pool:
-        try:
-            made = dict(
-                zip(jobs, pool.map(lambda job, spec: run(job, spec, home, threads), jobs, specs), strict=True)
-            )
-        except UserError:
-            pool.shutdown(cancel_futures=True)
-            raise
-    lines, cells, noises = [], [], {}
-    for method, packed in groups:
-        folders, courses = zip(*(made[Job(method, packed, kind)] for kind in PLAIN_KINDS), strict=True)
-        plain = courses[0]
-        for kind, course in zip(PLAIN_KINDS, courses, strict=True):
-            refuse_other_rows(plain, course, f"plain TRL ({kind})")
-        noise = Apart.most([Apart.of(one, other) for one, other in combinations(courses, 2)])
-        most = bound(noise, asked.precision)
-        noises[f"{method}-{'packed' if packed else 'unpacked'}"] = asdict(noise) | {"bound": asdict(most)}
-        lines.append(line(Job(method, packed, "noise"), "noise", noise, None, plain, ""))
-        for dial in dials:
-            job = Job(method, packed, "ours", dial)
-            folder, ours = made[job]
-            refuse_other_rows(plain, ours, job.name)
-            apart = Apart.of(plain, ours)
-            wrong = outside(apart, most)
-            cosine = alike(folder.adapter, folders[0].adapter) if method != "full" else None
-            if cosine is not None and cosine < ALIKE:
-                wrong.append("the adapter's beginning")
-            cells.append({"job": asdict(job), "apart": asdict(apart), "alike": cosine, "outside": wrong})
-            verdict = f"no: {', '.join(wrong)}" if wrong else "yes"
-            lines.append(line(job, f"{dial:g}", apart, ours, plain, verdict))
-    courses = {job.name: asdict(course) for job, (_, course) in made.items()}
-    return lines, {"noise": noises, "cells": cells, "courses": courses}
+        groups = []
+        for method, packed in product(methods, packings):
+            jobs = [Job(method, packed, kind) for kind in PLAIN_KINDS]
+            jobs += [Job(method, packed, "ours", dial) for dial in dials]
+            threads = max(1, (os.cpu_count() or 1) // asked.jobs)
+            groups.append({job: pool.submit(run, job, spec_of(job, asked), home, threads) for job in jobs})
+        for group in groups:
+            try:
+                made = {job: future.result() for job, future in group.items()}
+                lines = compare_group(made, asked.precision, facts)
+            except UserError as error:
+                failed.append(error.line())
+                print(error.line(), file=sys.stderr, flush=True)
+                continue
+            print("\n".join(lines), flush=True)
+            told(facts)
+    return failed
+
+
+def compare_group(
+    made: dict[Job, tuple[RunFolder, Course]], precision: str, facts: dict[str, Any]
+) -> list[str]:
+    """Lines of the table for the runs of one method and one kind of rows; adds to `facts`."""
+    theirs = [job for job in made if job.kind != "ours"]
+    folder, plain = made[theirs[0]]
+    for job in theirs:
+        refuse_other_rows(plain, made[job][1], f"plain TRL ({job.kind})")
+    courses = [made[job][1] for job in theirs]
+    noise = Apart.most([Apart.of(one, other) for one, other in combinations(courses, 2)])
+    most = bound(noise, precision)
+    first = theirs[0]
+    name = f"{first.method}-{'packed' if first.packed else 'unpacked'}"
+    facts["noise"][name] = asdict(noise) | {"bound": asdict(most)}
+    facts["courses"] |= {job.name: asdict(course) for job, (_, course) in made.items()}
+    lines = [line(first, "noise", noise, None, plain, "")]
+    for job, (our_folder, ours) in made.items():
+        if job.kind != "ours":
+            continue
+        refuse_other_rows(plain, ours, job.name)
+        apart = Apart.of(plain, ours)
+        wrong = outside(apart, most)
+        cosine = alike(our_folder.adapter, folder.adapter) if job.method != "full" else None
+        if cosine is not None and cosine < ALIKE:
+            wrong.append("the adapter's beginning")
+        facts["cells"].append({"job": asdict(job), "apart": asdict(apart), "alike": cosine, "outside": wrong})
+        verdict = f"no: {', '.join(wrong)}" if wrong else "yes"
+        lines.append(line(job, f"{job.recompute:g}", apart, ours, plain, verdict))
+    return lines
 
 
 def main() -> int:
     asked = arguments()
     begun = time.monotonic()
-    try:
-        with tempfile.TemporaryDirectory(prefix="finetui-same-") as home:
-            lines, facts = compare(asked, Path(home))
-    except UserError as error:
-        print(error.line(), file=sys.stderr)
-        return error.code
-    print("\n".join([HEAD, *lines]))
     asked.out.mkdir(parents=True, exist_ok=True)
     settings = {name: str(one) if isinstance(one, Path) else one for name, one in vars(asked).items()}
-    told = {"settings": settings, "seconds": round(time.monotonic() - begun, 1), **facts}
-    (asked.out / "same.json").write_text(json.dumps(told), encoding="utf-8")
-    wrong = sum(bool(cell["outside"]) for cell in facts["cells"])
-    print(
-        f"\n{len(facts['cells']) - wrong} of {len(facts['cells'])} cells are the same, {told['seconds']:g} s"
-    )
-    return 1 if wrong else 0
+    cells: list[dict[str, Any]] = []
+
+    def told(facts: dict[str, Any]) -> None:
+        cells[:] = facts["cells"]
+        so_far = {"settings": settings, "seconds": round(time.monotonic() - begun, 1), **facts}
+        (asked.out / "same.json").write_text(json.dumps(so_far), encoding="utf-8")
+
+    print(HEAD, flush=True)
+    with tempfile.TemporaryDirectory(prefix="finetui-same-") as home:
+        failed = compare(asked, Path(home), told)
+    wrong = sum(bool(cell["outside"]) for cell in cells)
+    seconds = time.monotonic() - begun
+    print(f"\n{len(cells) - wrong} of {len(cells)} cells are the same, {seconds:.1f} s")
+    return 1 if wrong or failed else 0
 
 
 def _end_of(log: Path) -> str:

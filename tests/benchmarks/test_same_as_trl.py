@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
@@ -98,18 +99,19 @@ def in_this_process(call: list[str], **_: Any) -> "subprocess.CompletedProcess[s
     return subprocess.CompletedProcess(call, 0)
 
 
-class OneByOne:
+class OneByOne(Executor):
     """Runs jobs in the main thread, as the worker wants it, which listens for signals."""
 
     def __init__(self, jobs: int):
-        self.map = map
+        pass
 
-    def __enter__(self) -> "OneByOne":
-        return self
-
-    def __exit__(self, *_: Any) -> None: ...
-
-    def shutdown(self, **_: Any) -> None: ...
+    def submit(self, job: Any, *args: Any, **more: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        try:
+            future.set_result(job(*args, **more))
+        except UserError as error:
+            future.set_exception(error)
+        return future
 
 
 def compared(lines: Path, out: Path, cells: str, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -137,6 +139,25 @@ def test_a_run_learns_what_plain_trl_learns(
         assert cell["apart"]["mean"] < 1e-5 and cell["outside"] == []
         assert cell["alike"] is None or cell["alike"] > 0.999
     assert all(len(course["losses"]) == STEPS for course in told["courses"].values())
+
+
+def test_a_run_that_fails_leaves_the_other_groups(
+    lines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = same_as_trl.run
+
+    def fails(job: same_as_trl.Job, *args: Any) -> Any:
+        if (job.method, job.kind) == ("full", "math"):
+            raise UserError("the run failed", "it ran out of memory", "give it more", code=1)
+        return given(job, *args)
+
+    monkeypatch.setattr(same_as_trl, "run", fails)
+    assert compared(lines, tmp_path, "full,lora:0:unpacked", monkeypatch) == 1
+    printed = capsys.readouterr()
+    assert "ran out of memory" in printed.err and "1 of 1 cells are the same" in printed.out
+    assert [cell["job"]["method"] for cell in json.loads((tmp_path / "same.json").read_text())["cells"]] == [
+        "lora"
+    ]
 
 
 def test_an_adapter_of_half_the_strength_is_seen(
