@@ -102,15 +102,18 @@ def with_engine(
     lora: dict[str, Any] | None,
     recompute: float,
     compiled: bool = False,
+    device: Device = CPU,
     **more: Any,
 ) -> tuple[Any, Engine]:
     """The same model with the engine on it; the names of its weights are those of the plain one."""
     spec = spec_of(lora, recompute, **more)
-    model = fresh(family) if lora is None else models.with_adapters(fresh(family), spec, CPU)
+    model = (
+        fresh(family) if lora is None else models.with_adapters(fresh(family).to(device.dtype), spec, device)
+    )
     model.load_state_dict(plain.state_dict())
     config = plain.config if lora is None else plain.get_base_model().config
     shape = shape_from_config("m", config.to_dict())
-    return model.train(), engine_for(model, spec, shape, CPU, "sft", np.array([5, 9, 14]), compiled, "")
+    return model.train(), engine_for(model, spec, shape, device, "sft", np.array([5, 9, 14]), compiled, "")
 
 
 def rows(packed: bool = False) -> list[Any]:
@@ -224,6 +227,30 @@ def test_the_backward_pass_computes_again_what_the_dial_says(
 def test_without_room_in_the_host_layers_hold_their_input_alone() -> None:
     _, engine = with_engine(plain_model("llama", None), "llama", None, 1.0)
     assert engine.kinds == (Hold.INPUT,) * LAYERS and engine.holder.host is None
+
+
+@pytest.mark.parametrize("how", [{"fused": True}, {"foreach": True}, {}], ids=["fused", "foreach", "plain"])
+@pytest.mark.parametrize("recompute", [0.0, 1.0])
+def test_what_adapters_learned_is_in_the_next_pass(recompute: float, how: dict[str, Any]) -> None:
+    """In bf16, where passes that learn see rounded copies of the adapters, and others the adapters."""
+    half = Device("cpu", "bf16")
+    plain = plain_model("llama", LORA["lora"])
+    model, engine = with_engine(plain, "llama", LORA["lora"], recompute, device=half)
+    optimizer = torch.optim.AdamW([one for one in model.parameters() if one.requires_grad], lr=0.1, **how)
+    batch, losses = collate(rows(), 0, engine.layout), []
+    for _ in range(3):
+        with half.autocast():
+            logits, _ = learned_from(model, batch)
+            with torch.no_grad():
+                again = model(
+                    **{name: batch[name] for name in ("input_ids", "position_ids") if name in batch}
+                )
+        seen = again.logits[:, :-1][batch["labels"][:, 1:] != IGNORED]
+        torch.testing.assert_close(logits, seen, rtol=0.05, atol=0.1)
+        losses.append(logits)
+        optimizer.step()
+        optimizer.zero_grad()
+    assert (losses[-1] - losses[0]).abs().max() > 0.5
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma2", "gpt2"])

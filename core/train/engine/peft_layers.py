@@ -80,15 +80,15 @@ def with_adapter(layer: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> 
 
 
 class Rounded:
-    """Copies of all adapters in the dtype that is computed in: made at once when they have learned.
+    """Copies of all adapters in the dtype that is computed in, made at once before each pass that learns.
 
-    Each layer rounding its own would be hundreds of kernels a pass.
+    Each layer rounding its own would be hundreds of kernels a pass. Whether an adapter has changed cannot be
+    asked: fused optimisers do not count up a tensor's version.
     """
 
     def __init__(self, model: nn.Module, dtype: torch.dtype):
         self._own: list[Tensor] = []
         self._copies: list[Tensor] = []
-        self._seen = -1
         for layer in model.modules():
             if not isinstance(layer, lora.LoraLayer) or not isinstance(layer, nn.Module):
                 continue
@@ -104,7 +104,6 @@ class Rounded:
                 self._copies.append(copy)
 
     def refresh(self, *_: Any) -> None:
-        """As a hook before a pass: rounds again if the adapters have changed."""
-        if self._own and self._own[0]._version + self._own[-1]._version != self._seen:
+        """As a hook before a pass: rounds anew if the pass learns."""
+        if self._own and torch.is_grad_enabled():
             torch._foreach_copy_(self._copies, [one.detach() for one in self._own])
-            self._seen = self._own[0]._version + self._own[-1]._version
