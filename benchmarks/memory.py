@@ -2,7 +2,7 @@
 
 A SETTING is method:batch:length:recompute[:optimizer], such as lora:8:2048:1 or full:4:2048:1:adamw_8bit.
 Each is one real run of the worker, three steps on rows of which half are full and half shorter. On a GPU the
-peak of torch's allocator is compared with the plan less its overhead, and what NVML shows with all of it; on
+peak of torch's allocator is compared with the plan's tensors, and what NVML shows with all of it; on
 a CPU the worker's memory with all of it. Prints a table; exit status 1 where a plan is wrong by over a tenth.
 """
 
@@ -135,7 +135,7 @@ def main() -> int:
             )
             folder = run(spec, Path(home))
             allocated, shown = measured(folder)
-        tensors = held.total - held.overhead
+        tensors = held.tensors
         errors = [tensors / allocated - 1 if allocated else None, held.total / shown - 1 if shown else None]
         decisive = errors[0] if errors[0] is not None else errors[1]
         wrong += decisive is None or abs(decisive) > TOLERANCE

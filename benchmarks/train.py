@@ -179,7 +179,7 @@ def by_worker(
         "compile_seconds": engine.get("compile_seconds"),
         "first_step_seconds": engine.get("first_step_seconds") or steps[0].seconds,
         "load_rate": engine["load_bytes"] / seconds if seconds else None,
-        "planned": planned.bytes.total - planned.bytes.overhead if on_gpu else None,
+        "planned": planned.bytes.tensors if on_gpu else None,
         "planned_tokens_per_second": planned.tokens_per_second,
         "compiled": engine.get("compiled"),
         "why": engine.get("why"),

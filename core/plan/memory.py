@@ -60,17 +60,31 @@ HOST_SPARE = (1.2, 4 * 2**30)
 class Bytes:
     """A run's memory by part; `total` is the peak of a step on the card.
 
-    The first four stand all the time (gradients from the end of a backward pass); activations and loss are
-    what the fullest moment wants on top of them.
+    The first five stand all the time (gradients from the end of a backward pass, and they are counted whole;
+    where the fullest moment comes before they are all there, what is missing of them is taken off `kept` or
+    `live`). The next four are what the fullest moment wants on top of them.
     """
 
     weights: int
+    """Of a model in four bits: the bare four bits of its matrices, and what is not quantised."""
+    quantization: int
+    """The scales of four-bit weights, and the scales of those."""
     adapters: int
+    """With their copies rounded to what is computed in."""
     gradients: int
     optimizer: int
-    activations: int
+    kept: int
+    """What the layers hold for the backward pass, with the hidden states before them and after them."""
+    live: int
+    """The layer that goes backward: what it makes again and what comes and goes."""
     loss: int
-    overhead: int
+    """The head: a piece of the logits, and gradients of the hidden states and of a head that learns."""
+    temporary: int
+    """What the optimiser's step takes, or a pass that is only asked."""
+    context: int
+    """CUDA's context, kernels and the libraries' workspaces; on a CPU what the libraries take."""
+    fragments: int
+    """What the allocator holds and cannot use again."""
     host: int = 0
     """Of the host's memory, page-locked; no part of the total."""
 
@@ -78,6 +92,11 @@ class Bytes:
     def total(self) -> int:
         parts: list[int] = list(self.__dict__.values())
         return sum(parts) - self.host
+
+    @property
+    def tensors(self) -> int:
+        """What torch's allocator says was allocated at the peak (`max_memory_allocated`)."""
+        return self.total - self.context - self.fragments
 
     def to_dict(self) -> dict[str, int]:
         return {**self.__dict__, "total": self.total}
@@ -184,16 +203,29 @@ def estimate(
     at_reference = before + held + ends + asked if compares else 0
     fullest = max(at_loss, at_last, at_first, at_step, at_reference)
     on_top = int(fullest - gradients)
-    loss = min(int(head), on_top) if fullest == at_loss else 0
+    loss = live_now = temporary = 0
+    if fullest == at_loss:
+        loss = min(int(head), on_top)
+    elif fullest == at_last:
+        live_now = min(int(max(0.0, live - tokens * one.held[kinds[-1]]) + coming), on_top)
+    elif fullest == at_first:
+        live_now = on_top
+    else:
+        temporary = on_top if fullest == at_step else min(int(asked), on_top)
     there = int(tokens * one.host * waiting)
+    weights, scales = _weights(shape, method, precision)
     return Bytes(
-        weights=_weights(shape, method, precision),
+        weights=weights,
+        quantization=scales,
         adapters=0 if full else trained * (width + (compute if compute < width else 0)),  # and rounded ones
         gradients=gradients,
         optimizer=_moments(shape, trained, width, optimizer, full),
-        activations=on_top - loss,
+        kept=on_top - loss - live_now - temporary,
+        live=live_now,
         loss=loss,
-        overhead=int((CONTEXT if on_gpu else CPU_LIBRARIES) + FRAGMENTS * on_top),
+        temporary=temporary,
+        context=CONTEXT if on_gpu else CPU_LIBRARIES,
+        fragments=int(FRAGMENTS * on_top),
         host=-(-there // SLAB) * SLAB,
     )
 
@@ -221,13 +253,14 @@ def _trained(
     return adapter_parameters(shape, rank, targets), 4
 
 
-def _weights(shape: ModelShape, method: Method, precision: str) -> int:
-    """The base: in the compute dtype, or its layers' matrices in four bits and the rest as it was."""
+def _weights(shape: ModelShape, method: Method, precision: str) -> tuple[int, int]:
+    """The base: in the compute dtype, or its layers' matrices in four bits and the rest as it was; and the
+    scales of those four bits."""
     each = 4 if precision == "fp32" or (method == "full" and precision == "fp16") else 2
     if method != "qlora":
-        return shape.parameters * each
+        return shape.parameters * each, 0
     matrices = min(_matrices(shape) * shape.layers, shape.parameters)
-    return int(matrices * FOUR_BIT + (shape.parameters - matrices) * each)
+    return int(matrices * 0.5 + (shape.parameters - matrices) * each), int(matrices * (FOUR_BIT - 0.5))
 
 
 def _matrices(shape: ModelShape) -> int:

@@ -4,12 +4,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
 
 from core.job import environment
+from core.plan.memory import Bytes
 from core.prepare import anchored, finish, prepare
 from core.spec import parse_spec
 from tests.cli.conftest import Called
@@ -100,7 +102,7 @@ def test_plan_has_the_keys_that_others_rely_on(call: Call, rows: Path) -> None:
     assert plan["recommended"] in ("full", "lora", "qlora")
     assert plan["reason"]
     assert [one["method"] for one in plan["methods"]] == ["full", "lora", "qlora"]
-    parts = {"weights", "adapters", "gradients", "optimizer", "activations", "loss", "overhead", "total"}
+    parts = {one.name for one in fields(Bytes)} - {"host"} | {"total"}
     for one in plan["methods"]:
         assert {"method", "fits", "bytes", "batch", "accumulate", "length", "reason"} <= set(one)
         assert set(one["bytes"]) == {*parts, "host"}, "host is memory beside the card's, and not in the total"

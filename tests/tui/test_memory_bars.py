@@ -6,7 +6,7 @@ from textual.style import Style
 from tui.widgets.memory_bars import PARTS, Bar, legend, memory_bars, stacked, table
 
 G = 2**30
-SMALL = Bar("QLoRA", {"weights": 6 * G, "adapters": G // 10, "activations": 2 * G, "overhead": G}, True)
+SMALL = Bar("QLoRA", {"weights": 6 * G, "adapters": G // 10, "kept": 2 * G, "context": G}, True)
 LARGE = Bar("full", {"weights": 15 * G, "gradients": 15 * G, "optimizer": 60 * G, "loss": 2 * G}, False)
 
 
@@ -76,4 +76,12 @@ def test_every_colour_is_of_the_theme():
     for colour in PARTS.values():
         assert colour.startswith("$")
         Style.parse(colour, variables={colour[1:]: "#ffffff"})
-    assert all(part in legend().plain for part in PARTS)
+
+
+def test_every_part_stands_in_the_legend_in_its_colour():
+    shown = [str(style) for *_, style in legend().spans]
+    assert all(colour in shown for colour in PARTS.values()) and legend().cell_length <= 78
+
+
+def test_a_part_that_no_method_has_takes_no_line():
+    assert not any("temporary" in line.plain for line in table([LARGE, SMALL], [], 70))

@@ -11,14 +11,24 @@ from core.numbers import gib
 
 PARTS: dict[str, str] = {
     "weights": "$primary",
+    "quantization": "$primary-darken-2",
     "adapters": "$success",
     "gradients": "$warning",
     "optimizer": "$error",
-    "activations": "$primary-lighten-3",
+    "kept": "$primary-lighten-3",
+    "live": "$primary-lighten-2",
     "loss": "$accent-darken-3",
-    "overhead": "$foreground-darken-3",
+    "temporary": "$accent",
+    "context": "$foreground-darken-3",
+    "fragments": "$foreground-darken-2",
 }
 """The parts in the order they are stacked, each with its theme colour."""
+TOGETHER = {
+    "weights": "weights quantization",
+    "activations": "kept live",
+    "other": "temporary context fragments",
+}
+"""What the legend says of several parts in one word."""
 
 EIGHTHS = " ▏▎▍▌▋▊▉"
 NAME, FIGURE, VERDICT = 8, 10, 14
@@ -95,9 +105,13 @@ def _cell(ends: Sequence[tuple[float, str]], x: int, wall: bool, cut: bool) -> t
 
 def legend() -> Content:
     """What the colours mean, on one line."""
+    word = {part: name for name, parts in TOGETHER.items() for part in parts.split()}
     pieces: list[tuple[str, str] | str] = []
-    for part, colour in PARTS.items():
-        pieces += [("█", colour), (f"{part} ", "$foreground 60%")]
+    names = [word.get(part, part) for part in PARTS]
+    for place, colour in enumerate(PARTS.values()):
+        pieces.append(("█", colour))
+        if names[place : place + 2] != [names[place]] * 2:
+            pieces.append((f"{names[place]} ", "$foreground 60%"))
     return Content.assemble(*pieces)
 
 
@@ -106,6 +120,8 @@ def table(bars: Sequence[Bar], rows: Sequence[tuple[str, Sequence[str]]], width:
     first, column = 16, max(min((width - 16) // max(len(bars), 1), 16), 9)
     lines = [_row(" " * first, [bar.name for bar in bars], column, "bold")]
     for part, colour in PARTS.items():
+        if not any(bar.parts.get(part) for bar in bars):
+            continue
         label = Content.assemble(("▌ ", colour), (f"{part:<{first - 2}}", "$foreground 60%"))
         lines.append(_row(label, [_figure(bar.parts.get(part, 0)) for bar in bars], column))
     total = Content.styled(f"{'  total':<{first}}", "bold")
