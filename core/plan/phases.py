@@ -1,0 +1,129 @@
+"""What a run takes in each of its phases, in closed form: load, step, evaluation, save, merge; RAM and disk.
+
+Each follows from what the code does and from the libraries that it calls (transformers 5.23, PEFT 0.21,
+safetensors 0.8, torch 2.13):
+
+- load (`core.train.model`): every weight goes to the card as it is read. A matrix that is to become four
+  bits is there in 16 bits while it is quantised, one at a time; the experts of one layer are there once more
+  as they are stacked, and their gate and up again as they are joined. Adapters follow.
+- step: `core.plan.memory`.
+- evaluation (`core.train.evaluation`): after a step, so with the optimiser's state and without gradients, as
+  many rows as a pass learns from. Layers run uncompiled and keep nothing; an adapter's product, the base's
+  and their sum stand side by side; a four-bit matrix is unpacked as it is used.
+- save (`core.train.result`): nothing is copied on the card but a mixture's gate and up, which the files want
+  apart. Before it every trained weight is asked whether it is finite: its absolute value and two truth
+  values. In the host's memory a whole model stands once more, up to the 50 GB of one file.
+- merge, in a process of its own: the base in 16 bits, the adapters in fp32, and of the largest adapted matrix
+  the product of its adapter in fp32, that scaled, and a copy of the matrix, should it be checked before it is
+  replaced (`lora.Linear.merge`). There is no room for logits in it: nothing is computed with the model.
+"""
+
+from __future__ import annotations
+
+from core.models.shape import ModelShape
+from core.plan import layers
+from core.plan.estimate import Estimate
+from core.plan.memory import (
+    CONTEXT,
+    CPU_LIBRARIES,
+    FRAGMENTS,
+    PIECE,
+    PIECE_COPIES,
+    PIECE_TOKENS,
+    adapter_parameters,
+)
+from core.plan.search import Setting, Work, bytes_of
+from core.runs.space import space
+from core.spec import Method
+
+ERROR = (-0.008, 0.019)
+"""Of the closed form's tensors at a step's peak, most under and most over the card's: seven runs of two
+shapes on one H200, to which parts of the form were fitted (docs/measured/speed.md).
+`python -m benchmarks.memory_grid` measures more."""
+GPU_LIBRARIES = 3 * 2**30
+"""Of the host's memory that a process with CUDA and the trainer takes: a round figure, with room."""
+LARGEST_FILE = 50_000_000_000
+"""Bytes of one file of a saved model (transformers)."""
+CHECKED = 3
+"""Bytes a number, beside its own width, while it is looked at for being finite."""
+
+
+def formula(work: Work, setting: Setting) -> Estimate:
+    """All phases of the run that the setting makes of the work. Well under 50 ms, no torch."""
+    step = bytes_of(work, setting)
+    shape, method, on_gpu = work.shape, work.method, work.card.kind == "gpu"
+    computed = 4 if work.precision == "fp32" else 2
+    full, wide = method == "full", 4 if work.precision == "fp32" or _fp32_weights(work) else 2
+    context = CONTEXT if on_gpu else CPU_LIBRARIES
+    base = step.weights + step.quantization
+    stands = context + base + step.adapters + step.optimizer
+    targets = None if work.spec.lora.targets == "all-linear" else list(work.spec.lora.targets)
+    load = context + base + step.adapters + _loading(shape, method, wide)
+    asked = _asked(shape, work, setting, computed)
+    evaluation = stands + int(asked * (1 + FRAGMENTS))
+    save = stands + _saving(shape, work, wide)
+    merge = 0 if full else context + merging(shape, work.spec.lora.rank, targets)
+    spec = work.spec.model_copy(
+        update={"method": method, "precision": work.precision, "optimizer": setting.optimizer}
+    )
+    need = space(spec, shape)
+    saved = min(need.result, LARGEST_FILE)
+    if on_gpu:
+        paged = 3 * step.optimizer if setting.optimizer.startswith("paged") else 0
+        ram = GPU_LIBRARIES + step.host + paged + max(saved, _largest(shape) * wide)
+    else:
+        ram = max(step.total, load, evaluation, save + saved)
+    merged = 0 if full else 2 * shape.parameters
+    return Estimate(
+        "formula", step, load, evaluation, save, merge, ram=ram, disk=need.run + merged, error=ERROR
+    )
+
+
+def merging(shape: ModelShape, rank: int, targets: list[str] | None = None) -> int:
+    """Bytes of tensors while an adapter is merged into the base in 16 bits."""
+    largest = max((one[1] * one[2] for one in shape.linears), default=0)
+    return 2 * shape.parameters + 4 * adapter_parameters(shape, rank, targets) + (4 + 4 + 2) * largest
+
+
+def _fp32_weights(work: Work) -> bool:
+    """Whether a whole model learns in fp32 under a narrower precision (`core.train.model.base_dtype`)."""
+    return work.method == "full" and (work.precision == "fp16" or work.objective != "sft")
+
+
+def _largest(shape: ModelShape) -> int:
+    """Numbers of the largest matrix."""
+    return max(shape.embedding, *(one[1] * one[2] for one in shape.linears), _stack(shape))
+
+
+def _stack(shape: ModelShape) -> int:
+    """Numbers of all experts' gate and up in one layer."""
+    return 2 * (shape.experts or 0) * shape.hidden * (shape.expert_intermediate or 0)
+
+
+def _loading(shape: ModelShape, method: Method, wide: int) -> int:
+    matrix = max((one[1] * one[2] for one in shape.linears), default=0)
+    return max(wide * matrix if method == "qlora" else 0, 2 * wide * _stack(shape))
+
+
+def _asked(shape: ModelShape, work: Work, setting: Setting, computed: int) -> int:
+    """What a pass over held-out rows takes beside what stands."""
+    tokens = setting.batch * work.length
+    hidden = tokens * shape.hidden * (4 + 2 * computed)
+    layer = tokens * layers.forward(shape, computed)
+    if work.method != "full":
+        layer += tokens * computed * layers.mlp_width(shape)
+    unpacked = 0
+    if work.method == "qlora":
+        unpacked = computed * max((one[1] * one[2] for one in shape.linears), default=0)
+    least, most = PIECE_TOKENS
+    rows = min(tokens, max(least, min(most, PIECE[setting.compiled] // (shape.vocab * computed))))
+    head = int(PIECE_COPIES[setting.compiled, computed] * rows * shape.vocab * computed)
+    mask = 0 if work.end_to_end else setting.batch * work.length**2 * computed
+    return int(hidden + max(layer + unpacked + mask, head))
+
+
+def _saving(shape: ModelShape, work: Work, wide: int) -> int:
+    if work.method != "full":
+        ranked = work.spec.lora.rank * max((max(one[1:]) for one in shape.linears), default=0)
+        return (4 + CHECKED) * ranked
+    return max((wide + CHECKED) * _largest(shape), wide * shape.layers * _stack(shape))
