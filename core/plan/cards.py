@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import yaml
-
-from core.errors import UserError, nearest
+from core.errors import UserError
 from core.machine import Machine
-from core.machine.gpus import Gpu
+from core.machine.gpus import BF16_CAPABILITY, Gpu
+from core.numbers import gib
+from core.plan.card_names import Known, known_cards, named, of_driver
 from core.spec import RunSpec
 
 GIB = 2**30
-FILE = Path(__file__).with_name("cards.yaml")
-BF16_CAPABILITY = (8, 0)
+SLICES = 8
+"""Parts of which a split card's memory has so many, and its processors about as many (MIG user guide)."""
+DIFFERS = 2**26
+"""Bytes by which a driver's figures may differ from each other before it is worth a word."""
+
+__all__ = ["Card", "card_here", "card_named", "card_of_size", "known_cards", "of_list"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Card:
     kind: str = "gpu"
     """gpu or cpu."""
     tflops: float | None = None
-    """Dense half precision, by data sheet; None: not known."""
+    """Dense half precision with sums in fp32, by data sheet; None: not known."""
     bandwidth: float | None = None
     """GB/s of its memory, by data sheet; None: not known."""
     ram: int = 0
@@ -41,6 +42,10 @@ class Card:
     index: int | None = None
     """Of a GPU that is here."""
     here: bool = True
+    price: float | None = None
+    """Of an hour, as the user said; None: not known."""
+    doubt: str = ""
+    """What its driver says of its memory that cannot be, and what was taken instead."""
 
     @property
     def precision(self) -> str:
@@ -49,34 +54,37 @@ class Card:
         return "bf16" if self.bf16 else "fp16"
 
 
-@functools.cache
-def known_cards() -> tuple[dict[str, Any], ...]:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return tuple(yaml.load(FILE.read_text(encoding="utf-8"), Loader=loader))
+def card_named(name: str, *, ram: int = 0) -> Card:
+    """A card that need not be here, by its name ("4090", "a100 80gb"). `ram`: bytes available in its box.
+
+    UserError names the cards that it may be, or the nearest.
+    """
+    return of_list(named(name), ram=ram)
 
 
-def card_named(name: str) -> Card:
-    """A card that need not be here, by its name ("4090", "a100 80gb"). UserError names the nearest."""
-    found = _lookup(name)
-    if found is None:
-        names = [str(one["name"]) for one in known_cards()]
-        by_number = {name.split()[1]: name for name in names if " " in name}
-        meant = nearest(name, names) or by_number.get(nearest(name, by_number) or "")
-        todo = f"did you mean {meant}?" if meant else f"known are {', '.join(names)}."
-        raise UserError(f"no card is called {name}", "it is not in the list", f"{todo} Or give --vram GIB")
-    memory = int(found["memory_gib"] * GIB)
-    bf16 = tuple(found["capability"]) >= BF16_CAPABILITY
-    tflops, bandwidth = found["tflops"], found["bandwidth"]
-    return Card(found["name"], memory, memory, bf16, tflops=tflops, bandwidth=bandwidth, here=False)
+def of_list(one: Known, *, ram: int = 0) -> Card:
+    bf16 = one.capability >= BF16_CAPABILITY
+    return Card(
+        one.name,
+        one.memory,
+        one.memory,
+        bf16,
+        tflops=one.tflops,
+        bandwidth=one.bandwidth,
+        ram=ram,
+        here=False,
+    )
 
 
-def card_of_size(gib: float) -> Card:
+def card_of_size(gib: float, *, ram: int = 0) -> Card:
     """A card of that many GiB of which nothing else is known; taken to have bf16. UserError: no such size."""
     if not 1 <= gib <= 100_000:
         raise UserError(
-            f"--vram {gib:g} is no card", "its memory is given in GiB, 1 or more", "give such as 24"
+            f"--vram {gib:g} is no card",
+            "its memory is given in GiB, 1 or more (CUDA itself takes 0.7)",
+            "give such as 24",
         )
-    return Card(f"a card of {gib:g} GiB", int(gib * GIB), int(gib * GIB), True, here=False)
+    return Card(f"a card of {gib:g} GiB", int(gib * GIB), int(gib * GIB), True, ram=ram, here=False)
 
 
 def card_here(spec: RunSpec, machine: Machine) -> Card:
@@ -90,42 +98,53 @@ def card_here(spec: RunSpec, machine: Machine) -> Card:
 
 
 def _gpu(gpu: Gpu, machine: Machine) -> Card:
-    known = _lookup(gpu.name or "")
-    # a GPU that does not tell its memory shares the machine's
-    shared = gpu.memory_total is None
-    total = machine.ram_total if gpu.memory_total is None else gpu.memory_total
-    free = machine.ram_available if shared else gpu.memory_free
+    known = of_driver(gpu.name or "", gpu.memory_total or None)
+    total, free, shared, doubt = _memory(gpu, machine, known)
+    compute, memory = _share(gpu, total, known)
+    bf16 = gpu.bf16 if gpu.bf16 is not None else known is not None and known.capability >= BF16_CAPABILITY
     return Card(
         gpu.name or f"GPU {gpu.index}",
         total,
-        total if free is None else free,
-        bool(gpu.bf16),
-        tflops=known["tflops"] if known else None,
-        bandwidth=known["bandwidth"] if known else None,
+        free,
+        bf16,
+        tflops=known.tflops * compute if known and known.tflops else None,
+        bandwidth=known.bandwidth * memory if known and known.bandwidth else None,
         ram=0 if shared else machine.ram_available,
         index=gpu.index,
+        doubt=doubt,
     )
+
+
+def _memory(gpu: Gpu, machine: Machine, known: Known | None) -> tuple[int, int, bool, str]:
+    """(total, free, whether it is the host's, doubt). What is free is the least that any figure allows."""
+    held = max(gpu.memory_used or 0, sum(one.bytes or 0 for one in gpu.processes))
+    total, doubt = gpu.memory_total or 0, ""
+    if not total:
+        # boards that share the host's memory tell none of their own
+        if known is None or known.memory > 0.8 * machine.ram_total or "GB10" in known.name:
+            return machine.ram_total, machine.ram_available, True, ""
+        total = known.memory
+        doubt = f"the driver does not tell how much memory {gpu.name} has: {gib(total)}, as such cards have"
+    most = max(0, total - held)
+    free = most if gpu.memory_free is None else gpu.memory_free
+    if free > total + DIFFERS:
+        doubt = f"the driver says that {gib(free)} of {gib(total)} are free, which cannot be"
+        doubt += f": {gib(most)} are taken to be"
+    elif free > most + DIFFERS:
+        doubt = f"the driver says that {gib(free)} of {gib(total)} are free and {gib(held)} in use"
+        doubt += f": {gib(most)} are taken to be free"
+    return total, max(0, min(free, most)), False, doubt
+
+
+def _share(gpu: Gpu, total: int, known: Known | None) -> tuple[float, float]:
+    """Of a whole card's rates: all, or what a part of a split one has ("… MIG 3g.40gb": three of seven)."""
+    if not gpu.mig or known is None:
+        return 1.0, 1.0
+    part = re.search(r"\bMIG (\d)g\.", gpu.name or "")
+    memory = min(1.0, total / known.memory)
+    processors = int(part[1]) if part else round(memory * SLICES)
+    return (1.0 if processors >= SLICES - 1 else processors / SLICES), memory
 
 
 def _cpu(machine: Machine) -> Card:
     return Card(machine.cpu_name, machine.ram_total, machine.ram_available, False, "cpu", cores=machine.cpus)
-
-
-def _lookup(name: str) -> dict[str, Any] | None:
-    """The known card whose words all stand in `name`, or whose own hold all of `name`'s; the longest wins."""
-    words = _words(name)
-    if not words:
-        return None
-    inside = [one for one in known_cards() if _words(one["name"]) <= words]
-    around = [one for one in known_cards() if words <= _words(one["name"])]
-    fits = sorted(inside, key=lambda one: -len(_words(one["name"])))
-    if fits:
-        return fits[0]
-    return around[0] if around else None
-
-
-def _words(name: str) -> set[str]:
-    """ "NVIDIA A100-SXM4-80GB" -> {a100, 80gb}: what tells cards apart."""
-    noise = {"nvidia", "geforce", "tesla", "graphics", "sxm", "sxm2", "sxm4", "sxm5", "hbm3", "hbm3e", "rtx"}
-    plain = re.sub(r"(\d+)\s+gb\b", r"\1gb", name.lower())
-    return set(re.findall(r"[a-z0-9]+", plain)) - noise
