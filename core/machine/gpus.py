@@ -114,6 +114,9 @@ def _read(pynvml: Any, index: int) -> list[Gpu]:
         count = ask(pynvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0
         found = (ask(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, part) for part in range(count))
         parts = [_row(pynvml, index, part, handle, mig=True) for part in found if part is not None]
+        if not parts:  # CUDA sees nothing of such a GPU, whatever memory the whole says it has
+            whole = _row(pynvml, index, handle, handle, mig=False)
+            return [_with_error(whole, "it is to be split (MIG), and no part of it was made or given to us")]
     return parts or [_row(pynvml, index, handle, handle, mig=False)]
 
 

@@ -27,6 +27,8 @@ class Card:
     """The handle can be had, but no question is answered."""
     parts: list["Card"] = field(default_factory=list)
     """MIG."""
+    split: bool = False
+    """MIG is on, with or without parts."""
     uuid: str = "GPU-0123"
 
 
@@ -68,7 +70,7 @@ class FakeNvml:
         return self.cards[index]
 
     def nvmlDeviceGetMigMode(self, card: Card) -> list[int]:
-        if not card.parts:
+        if not (card.parts or card.split):
             raise NVMLError(self.NVML_ERROR_NOT_SUPPORTED)
         return [1, 1]
 

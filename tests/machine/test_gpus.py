@@ -86,6 +86,12 @@ def test_a_split_gpu_is_its_parts(nvml):
     assert rows[0].capability == (8, 0), "a part computes as the whole does"
 
 
+def test_a_gpu_that_is_to_be_split_and_has_no_parts_cannot_be_used(nvml):
+    nvml(Card("NVIDIA A100", 40 * GIB, capability=(8, 0), split=True))
+    (gpu,) = read_gpus().gpus
+    assert "MIG" in (gpu.error or "")
+
+
 @pytest.mark.parametrize(
     ("chosen", "seen"),
     [("1", [False, True]), ("", [False, False]), ("0,1", [True, True]), ("-1", [False, False])],
