@@ -65,6 +65,13 @@ class WorkerLock:
         with contextlib.suppress(OSError):
             os.utime(self._run.lock_file)
 
+    def hand_on(self) -> None:
+        """Keeps the run for the program that this process becomes (`os.execv`): the lock is the process's,
+        and it stays as long as the file is open."""
+        if self._fd is not None:
+            os.set_inheritable(self._fd, True)
+            self._fd = None
+
     def release(self) -> None:
         if self._fd is not None:
             os.close(self._fd)

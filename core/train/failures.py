@@ -3,25 +3,37 @@
 import errno
 import re
 import shutil
+import sys
+from collections.abc import Callable
 
 from core.errors import UserError
+from core.machine.others import Others, card_in_use, others_on
+from core.plan.ladder import Rung, step_down
+from core.plan.memory import CONTEXT
 from core.runs.folder import RunFolder
 from core.spec import RunSpec
 
 GIB = 2**30
-STEP = 0.25
-"""From one place of the recompute dial to the next that is sure to be felt."""
+UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FULL_WORDS = re.compile(
     r"no space left|os error 28|disk quota|os error 122|file too large|os error 27"
     r"|PytorchStreamWriter failed writing|unexpected pos",
     re.IGNORECASE,
 )
+_NO_MEMORY = re.compile(r"CUDA out of memory|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED")
 
 
-def explain(error: BaseException, run: RunFolder, spec: RunSpec | None, step: int | None) -> UserError:
-    """The error as the user reads it; `step` is the last whole step, None before the first."""
-    when = f"after step {step}" if step else "before the first step"
+def explain(
+    error: BaseException,
+    run: RunFolder,
+    spec: RunSpec | None,
+    step: int | None,
+    lower: Callable[[RunSpec], Rung | None] = step_down,
+) -> UserError:
+    """The error as the user reads it; `step` is the last whole step, None before the first; `lower`: the next
+    rung below a spec, should memory have run out."""
+    when = when_of(step)
     if isinstance(error, UserError):
         return error
     if is_disk_full(error):
@@ -33,7 +45,8 @@ def explain(error: BaseException, run: RunFolder, spec: RunSpec | None, step: in
             code=1,
         )
     if is_out_of_memory(error):
-        return _out_of_memory(error, spec, when)
+        why, todo = short_of(error), f"start it anew with {_smaller(spec, lower)}"
+        return UserError(f"the GPU ran out of memory {when}", why, todo, code=1)
     if isinstance(error, MemoryError):
         return UserError(
             "the machine ran out of RAM", f"{when}", "lower batch or length, or take a smaller model", code=1
@@ -68,34 +81,49 @@ def is_disk_full(error: BaseException) -> bool:
 
 def is_out_of_memory(error: BaseException) -> bool:
     names = {kind.__name__ for kind in type(error).__mro__}
-    return "OutOfMemoryError" in names or "CUDA out of memory" in str(error)
+    return "OutOfMemoryError" in names or bool(_NO_MEMORY.search(str(error)))
 
 
-def _out_of_memory(error: BaseException, spec: RunSpec | None, when: str) -> UserError:
-    why = "torch could not get what it asked for"
-    asked = re.search(r"Tried to allocate ([\d.]+ \w+)", str(error))
-    total = re.search(r"total capacity of ([\d.]+ \w+) of which ([\d.]+ \w+) is free", str(error))
+def when_of(step: int | None) -> str:
+    return f"after step {step}" if step else "before the first step"
+
+
+def short_of(error: BaseException) -> str:
+    """The numbers of an error of memory: what was wanted, what was free, and who holds the rest."""
+    said, why = str(error), "torch could not get what it asked for"
+    asked = re.search(r"Tried to allocate ([\d.]+ \w+)", said)
+    total = re.search(r"total capacity of ([\d.]+ \w+) of which ([\d.]+ \w+) is free", said)
     if asked and total:
         why = f"{asked[1]} more were wanted, {total[2]} of {total[1]} were free"
-    if asked and (in_use := re.search(r"this process has ([\d.]+ \w+) memory in use", str(error))):
+    if asked and (in_use := re.search(r"this process has ([\d.]+ \w+) memory in use", said)):
         why += f", this run held {in_use[1]}"
-    return UserError(f"the GPU ran out of memory {when}", why, f"start it anew with {_smaller(spec)}", code=1)
+    if asked and (allowed := re.search(r"([\d.]+ \w+) allowed", said)):
+        why += f", {allowed[1]} were allowed"
+    others = _others()
+    return f"{why}; {others.said}" if others else why
 
 
-def _further(place: float | str) -> str:
-    """The next place of the dial."""
-    return "1" if isinstance(place, str) else f"{min(1.0, (place // STEP + 1) * STEP):g}"
+def wanted(error: BaseException) -> int:
+    """Bytes that were asked for when memory ran out; 1 where the error does not say."""
+    asked = re.search(r"Tried to allocate ([\d.]+) (\w+)", str(error))
+    return max(1, int(float(asked[1]) * UNITS.get(asked[2], 1))) if asked else 1
 
 
-def _smaller(spec: RunSpec | None) -> str:
-    """The change that helps most for what it costs."""
+def _others() -> Others | None:
+    """What other processes hold of the card that this one computes on."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return None
+    gpu = card_in_use()
+    return others_on(gpu, torch.cuda.memory_reserved() + CONTEXT) if gpu else None
+
+
+def _smaller(spec: RunSpec | None, lower: Callable[[RunSpec], Rung | None]) -> str:
+    """The change that helps most for what it costs: the next rung, and below the last another method."""
     if spec is None:
         return "a smaller batch"
-    if spec.recompute != 1:
-        return f"recompute: {_further(spec.recompute)}"
-    if (spec.batch or 1) > 1:
-        batch = (spec.batch or 2) // 2
-        return f"batch: {batch} and accumulate: {(spec.accumulate or 1) * 2}"
+    if rung := lower(spec):
+        return rung.keys
     if spec.method == "full":
         return "method: lora"
     if spec.method == "lora":

@@ -13,7 +13,8 @@ class Stages:
 
     def __init__(self, log: EventLog, asked: Asked):
         self._log, self._asked = log, asked
-        self._name = ""
+        self.name = ""
+        """What is happening now."""
         self._told = 0.0
 
     def __call__(
@@ -23,7 +24,7 @@ class Stages:
             self._asked.check()
         now = time.monotonic()
         last = total is not None and done >= total
-        if name == self._name and not last and now - self._told < SECONDS_BETWEEN:
+        if name == self.name and not last and now - self._told < SECONDS_BETWEEN:
             return
-        self._name, self._told = name, now
+        self.name, self._told = name, now
         self._log.write(Stage(name, done, total, unit, note))

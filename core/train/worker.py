@@ -1,5 +1,7 @@
 """The training worker: `python -P -m core.train.worker RUN_FOLDER` trains the run in that folder.
 
+A second word says how many times it has gone on after memory ran out (`core.train.again`).
+
 It reads from top to bottom. All that it says goes to `events.jsonl`, what libraries print to
 `worker.log`. The heavy imports stand where they are first needed, so that the run is seen to start.
 """
@@ -9,34 +11,43 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
+from core.plan.ladder import step_down
 from core.plan.objective import settled
-from core.runs.events import Checkpoint, End, Error, EventLog, Finding, Start, Step
+from core.runs.events import Checkpoint, End, Error, EventLog, Finding, Start
 from core.runs.folder import RunFolder
-from core.runs.history import replay
 from core.runs.lock import WorkerLock
-from core.spec import RunSpec
-from core.train import checkpoints, device, download, failures, ready
+from core.train import again, checkpoints, device, download, failures, ready
+from core.train.again import Settled
 from core.train.asked import Asked, Stopped
+from core.train.course import Course
 from core.train.pulse import Pulse
 from core.train.stages import Stages
 
 EVALUATED_TOKENS = {"cuda": 400_000, "cpu": 3_000}
 """Held-out tokens that are looked at; a mean over more of them costs time and tells no more."""
 
+AGAIN = 75
+"""What `work` returns where the run goes on with less memory (EX_TEMPFAIL of sysexits.h)."""
+
 
 def main() -> None:
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -P -m core.train.worker RUN_FOLDER")
-    sys.exit(work(RunFolder(Path(sys.argv[1]).absolute())))
+    if len(sys.argv) not in (2, 3):
+        sys.exit("usage: python -P -m core.train.worker RUN_FOLDER [TIMES]")
+    run, times = RunFolder(Path(sys.argv[1]).absolute()), int(sys.argv[2]) if len(sys.argv) == 3 else 0
+    status = work(run, times)
+    if status == AGAIN:
+        again.become("core.train.worker", run, times + 1)
+    sys.exit(status)
 
 
-def work(run: RunFolder) -> int:
-    """Trains the run to its end, whatever that is, and tells it. 0: finished or stopped; 1: failed."""
+def work(run: RunFolder, times: int = 0) -> int:
+    """Trains the run to its end, whatever that is, and tells it. 0: finished or stopped; 1: failed; AGAIN:
+    memory ran out, and the run is to go on in a program that begins anew, which it has done `times` times."""
     lock = WorkerLock(run)
     try:
         lock.acquire()
@@ -44,6 +55,8 @@ def work(run: RunFolder) -> int:
         print(error, file=sys.stderr)
         return 1
     log, asked = EventLog(run.events_file), Asked(run)
+    end: End | None = None
+    goes_on = False
     try:
         checkpoints.sweep(run)
         checkpoints.reserve(run)
@@ -58,47 +71,37 @@ def work(run: RunFolder) -> int:
                 traceback.print_exc()
                 checkpoints.sweep(run)
                 checkpoints.give_way(run)  # room on a full disk to say that it is full
-                told = failures.explain(error, run, course.spec, course.step)
-                log.write(Error(told.what, told.why, told.todo, str(run.log)))
-                end = End("failed", told.line())
+                end = broken_off(error, run, log, course, times)
+        if end is None:
+            goes_on = True
+            return AGAIN
         asked.done()
         log.write(end)
     finally:
         checkpoints.give_way(run)
         log.close()
-        lock.release()
+        lock.hand_on() if goes_on else lock.release()
     return 1 if end.state == "failed" else 0
 
 
-@dataclass
-class Course:
-    """Where a run stands: what it goes on from, and how far it has come, should it have to explain itself."""
-
-    versions: dict[str, str]
-    resumed: tuple[int, Path] | None
-    """Step and folder of the checkpoint to go on from."""
-    before: Step | None
-    """What was told of that step."""
-    spec: RunSpec | None = None
-    watch: Any = None
-
-    @classmethod
-    def begin(cls, run: RunFolder) -> "Course":
-        resumed = checkpoints.newest_whole(run)
-        steps = replay(run).steps if resumed else []
-        before = next((told for told in reversed(steps) if resumed and told.step <= resumed[0]), None)
-        return cls(ready.library_versions(), resumed, before)
-
-    @property
-    def step(self) -> int | None:
-        """The last whole step; None before the first."""
-        return self.watch.step if self.watch else None
+def broken_off(error: Exception, run: RunFolder, log: EventLog, course: Course, times: int) -> End | None:
+    """Tells what broke a run off. None: it goes on with less memory."""
+    spec, known, stage = course.spec, course.settled, course.stage
+    rung = again.lower(error, run, spec, known, stage) if spec and known else None
+    if rung and times < again.MOST:
+        again.record(run, rung)
+        log.write(again.finding(error, run, rung, course.step))
+        return None
+    further = (lambda _: rung) if known else partial(step_down, phase=again.phase_of(stage))
+    told = failures.explain(error, run, spec, course.step, further)
+    log.write(Error(told.what, told.why, told.todo, str(run.log)))
+    return End("failed", told.line())
 
 
 def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
     """One run, from its spec to its adapter or model."""
     begun = time.time()
-    stage = Stages(log, asked)
+    stage = course.stages = Stages(log, asked)
     resumed, before = course.resumed, course.before
 
     # what can be refused is refused before anything heavy starts
@@ -163,6 +166,7 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
     mean = float(lengths.sum()) / len(train_on) if spec.packing else float(lengths.mean())
     shape = read_folder(folder, spec.model)
     compiled, why = compiles(spec, shape, objective, where.kind, mean, steps)
+    course.settled = Settled(shape, objective, where.kind == "cuda", compiled)
     engine = engine_for(model, spec, shape, where, objective, lengths, compiled, why)
     engine.load_bytes, engine.load_seconds = size, round(seconds, 2)
     if spec.packing:

@@ -1,10 +1,15 @@
 """Runs on a CUDA GPU: `python -m pytest tests/train/test_gpu.py -m gpu`. Random weights, no network.
 
 Each method in bf16 and fp16, with and without recompute, DoRA and dropout, 8-bit and paged optimisers;
-what is saved loads and has the loss that was told; memory runs out in one line.
+what is saved loads and has the loss that was told; where memory runs out, a run goes on with less.
 """
 
+import contextlib
 import gc
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +17,14 @@ import pytest
 
 from core.data.rows import build
 from core.data.tokenizer import load_tokenizer
-from core.runs.events import Checkpoint, End, Error, Eval, Gpu, Step
+from core.job import environment
+from core.runs.events import Checkpoint, End, Error, Eval, Finding, Gpu, Start, Step
 from core.runs.folder import RunFolder
 from core.runs.history import replay
 from core.train import worker
 from core.train.device import Device
 from tests.train.conftest import Make
-from tests.train.following import told_of
+from tests.train.following import told, told_of
 
 pytestmark = pytest.mark.gpu
 
@@ -138,19 +144,76 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(make_run: Make, small: P
     assert replay(twice).losses[-1] == pytest.approx(replay(once).losses[-1], rel=0.1)
 
 
-def test_running_out_of_memory_is_one_line_with_numbers(make_run: Make, small: Path) -> None:
+@contextlib.contextmanager
+def room_of(size: float) -> Iterator[None]:
+    """So many bytes more than are held now are all that this process may have."""
     import torch
 
     gc.collect()
     torch.cuda.empty_cache()
-    # enough for the weights, too little for gradients and moments
-    share = (torch.cuda.memory_reserved() + 120 * 2**20) / torch.cuda.get_device_properties(0).total_memory
+    share = (torch.cuda.memory_reserved() + size) / torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(min(1.0, share))
     try:
-        run = make_run("oom", model=str(small), method="full", precision="bf16", batch=32, recompute=0)
-        assert worker.work(run) == 1
+        yield
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def to_its_end(run: RunFolder) -> int:
+    """As the worker does, but in one program."""
+    times = 0
+    while (code := worker.work(run, times)) == worker.AGAIN:
+        times += 1
+        gc.collect()
+    return code
+
+
+def short(run: RunFolder) -> list[Finding]:
+    return [one for one in told_of(run, Finding) if one.code == "out_of_memory"]
+
+
+def test_where_nothing_helps_running_out_of_memory_is_one_line_with_numbers(
+    make_run: Make, small: Path
+) -> None:
+    # enough for the weights, too little for gradients and any moments
+    run = make_run("oom", model=str(small), method="full", precision="bf16", batch=32, recompute=0)
+    with room_of(70 * 2**20):
+        assert to_its_end(run) == 1
     (error,) = told_of(run, Error)
-    assert "ran out of memory" in error.what
-    assert "more were wanted" in error.why and "recompute: 0.25" in error.todo
+    assert "ran out of memory before the first step" in error.what
+    assert "more were wanted" in error.why and "start it anew with" in error.todo
+    assert len(short(run)) <= 3
+
+
+def test_a_run_that_is_short_of_memory_goes_on_with_less(make_run: Make, small: Path) -> None:
+    settings = {"model": str(small), "precision": "bf16", "batch": 32, "recompute": 0, "compile": False}
+    plenty, little = make_run("plenty", **settings), make_run("little", **settings)
+    assert to_its_end(plenty) == 0 and not short(plenty)
+    with room_of(0.75 * json.loads(plenty.report_file.read_text())["peak_gpu_bytes"]):
+        assert to_its_end(little) == 0
+    assert 1 <= len(short(little)) <= 3
+    assert all("more were wanted" in one.why and "goes on from the" in one.what for one in short(little))
+    spec = little.spec()
+    assert spec.batch * spec.accumulate == 32 and (spec.recompute, spec.batch) != (0, 32)
+    assert [one.step for one in replay(little).steps] == list(range(1, 13))
+    assert replay(little).losses[-1] == pytest.approx(replay(plenty).losses[-1], rel=0.1)
+
+
+def test_the_card_is_empty_when_the_worker_begins_anew(make_run: Make, small: Path) -> None:
+    """What the first program held is with the driver again before the second asks for any."""
+    run = make_run("process", model=str(small), precision="bf16", steps=8, save={"every": 3}, compile=False)
+    with run.log.open("wb") as log:
+        worked = subprocess.run(
+            [sys.executable, "-P", "-m", "tests.train.short_of_memory", str(run.path), "5"],
+            stdout=log,
+            stderr=log,
+            env=environment(),
+        )
+    assert worked.returncode == 0, run.log.read_text()
+    assert [one.step for one in replay(run).steps] == list(range(1, 9)) and len(short(run)) == 1
+    events = [record.event for record in told(run)]
+    begins = [place for place, event in enumerate(events) if isinstance(event, Start)]
+    first, second = (
+        next(one.gpus[0]["memory_used"] for one in events[begin:] if isinstance(one, Gpu)) for begin in begins
+    )
+    assert second < first + 100 * 2**20
