@@ -21,6 +21,7 @@ The card's memory is therefore a sum over the layers of what they hold there, an
 time as well.
 """
 
+import functools
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -40,6 +41,7 @@ class Hold(StrEnum):
     """Its input alone, on the card."""
 
 
+@functools.cache
 def holds(recompute: float, layers: int, host: bool = True) -> tuple[Hold, ...]:
     """What each of the layers holds at a place of the dial, 0 to 1. `host`: may its memory be used."""
     middle, last = (Hold.WIDE, Hold.HOST) if host else (Hold.NARROW, Hold.INPUT)

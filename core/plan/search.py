@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -14,8 +16,10 @@ from core.plan.memory import Bytes, host_holds
 from core.plan.objective import LEAST_BATCH, SEQUENCES, objective_of
 from core.spec import Method, Objective, RunSpec
 
-PLACES = tuple(place / 8 for place in range(9))
-"""Of the dial, from most speed to least memory."""
+UNEVEN = 1 / 8
+"""Share by which a step's rows may differ from what was wanted, where passes of an odd size fill the card."""
+WORTH = 1.02
+"""Times as fast as rows that divide a step evenly those that do not must be to be taken."""
 
 
 @dataclass(frozen=True)
@@ -106,29 +110,86 @@ def fastest(work: Work, room: int) -> Found:
 
 def _best(work: Work, room: int, *, compiled: bool) -> Found:
     """Where exact moments fit, smaller ones are not looked at; of each batch the first place that fits."""
-    tried: list[tuple[Setting, Bytes]] = []
     for optimizer in _optimizers(work):
-        fitting: list[tuple[Setting, Bytes]] = []
-        for batch in _batches(work):
-            for place in _places(work):
-                setting = Setting(optimizer, batch, place, place > 0 and _may_wait(work, compiled), compiled)
-                held = bytes_of(work, setting)
-                if held.host and not host_holds(held.host, work.card.ram):  # as the worker decides too
-                    setting = replace(setting, host=False)
-                    held = bytes_of(work, setting)
-                tried.append((setting, held))
-                if held.total <= room:
-                    fitting.append((setting, held))
-                    break
-        if fitting:
-            setting, held = max(fitting, key=lambda one: _pace(work, one[0]))
-            return Found(setting, held, True, "")
-    setting, held = min(tried, key=lambda one: (one[1].total, one[0].batch))
+        fitting = _fitting(work, room, optimizer, _batches(work), compiled)
+        if not fitting:
+            continue
+        setting, held = max(fitting, key=lambda one: _pace(work, one[0]))
+        uneven = _fitting(work, room, optimizer, _uneven(work, setting.batch), compiled)
+        if uneven:
+            other, taken = max(uneven, key=lambda one: _pace(work, one[0]))
+            if _pace(work, other) > WORTH * _pace(work, setting):
+                setting, held = other, taken
+        return Found(setting, held, True, "")
+    setting, held = smallest(work, compiled=compiled)
     return Found(setting, held, False, "")
 
 
+def smallest(work: Work, *, compiled: bool) -> tuple[Setting, Bytes]:
+    """The setting that takes least, and what it takes."""
+    tried = [
+        _at(work, optimizer, batch, place, compiled)
+        for optimizer in _optimizers(work)
+        for batch in _batches(work)
+        for place in ((0.0, 0.5, 1.0) if work.spec.recompute == "auto" else _places(work))
+    ]
+    return min(tried, key=lambda one: (one[1].total, one[0].batch))
+
+
+def _fitting(
+    work: Work, room: int, optimizer: str, batches: list[int], compiled: bool
+) -> list[tuple[Setting, Bytes]]:
+    """Of each batch the first place of the dial that fits; two where layers wait up to a place and, since the
+    host has no more room, are computed again from there on."""
+    found = []
+    places = _places(work)
+    last = len(places) - 1
+    for batch in batches:
+        at = functools.cache(functools.partial(_place_at, work, optimizer, batch, places, compiled))
+        if at(0)[1].total <= room:
+            found.append(at(0))
+            continue
+        waits = 0
+        if last and at(1)[0].host:
+            waits = (
+                last
+                if at(last)[0].host
+                else bisect_left(range(last), True, key=lambda n: not at(n + 1)[0].host)
+            )
+        for first, end in ((1, waits), (waits + 1, last)):
+            if first > end or at(end)[1].total > room:
+                continue
+            least = bisect_left(range(first, end), True, key=lambda n: at(n)[1].total <= room)
+            found.append(at(first + least))
+    return found
+
+
+def _place_at(
+    work: Work, optimizer: str, batch: int, places: tuple[float, ...], compiled: bool, n: int
+) -> tuple[Setting, Bytes]:
+    return _at(work, optimizer, batch, places[n], compiled)
+
+
+def _at(work: Work, optimizer: str, batch: int, place: float, compiled: bool) -> tuple[Setting, Bytes]:
+    """The setting at a place of the dial: layers wait in the host's memory where it has room."""
+    setting = Setting(optimizer, batch, place, place > 0 and _may_wait(work, compiled), compiled)
+    held = bytes_of(work, setting)
+    if held.host and not host_holds(held.host, work.card.ram):  # as the worker decides too
+        setting = replace(setting, host=False)
+        held = bytes_of(work, setting)
+    return setting, held
+
+
 def _places(work: Work) -> tuple[float, ...]:
-    return PLACES if work.spec.recompute == "auto" else (float(work.spec.recompute),)
+    """Of the dial, from most speed to least memory: one for each layer more that holds less."""
+    if work.spec.recompute != "auto":
+        return (float(work.spec.recompute),)
+    return _dial(work.shape.layers)
+
+
+@functools.cache
+def _dial(layers: int) -> tuple[float, ...]:
+    return tuple(round(place / (2 * layers), 3) for place in range(2 * layers + 1))
 
 
 def _batches(work: Work) -> list[int]:
@@ -140,6 +201,17 @@ def _batches(work: Work) -> list[int]:
         return [max(least, work.together // work.spec.accumulate)]
     halves = (work.together // 2**n for n in range(work.together.bit_length()))
     return [one for one in halves if one >= least]
+
+
+def _uneven(work: Work, batch: int) -> list[int]:
+    """Batches between this and twice this whose steps have about the rows that were wanted."""
+    if work.spec.batch or work.spec.accumulate or batch >= work.together:
+        return []
+    return [
+        one
+        for one in range(batch + 1, 2 * batch)
+        if abs(one * work.accumulate(one) - work.together) <= UNEVEN * work.together
+    ]
 
 
 def _optimizers(work: Work) -> list[str]:

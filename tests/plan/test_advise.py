@@ -184,7 +184,7 @@ def test_the_dial_is_turned_to_the_fastest_place_that_fits():
     places = [placed(gib).tokens_per_second for gib in (18.5, 20, 24, 40, 60, 80, 140)]
     assert places == sorted(places), "more memory is never slower"
     found = {placed(gib, batch=8).recompute for gib in range(22, 80, 4)}
-    assert {0.0, 0.5, 1.0} <= found and len(found) > 5, "places between are used"
+    assert {0.0, 1.0} <= found and len(found) > 8, "places between are used"
 
 
 def test_a_pass_has_enough_tokens_for_a_fast_card_and_the_step_keeps_its_rows():
