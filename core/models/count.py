@@ -2,78 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Traits:
-    """How a family of decoder models differs from Llama, as far as its parameters go."""
-
-    qkv_bias: bool = False
-    out_bias: bool = False
-    mlp_bias: bool = False
-    head_bias: bool = False
-    gated: bool = True
-    """The MLP has a gate beside up and down."""
-    fused: bool = False
-    """q, k and v are one matrix, and so are gate and up."""
-    norms: int = 2
-    """Norms of the hidden size in a layer."""
-    norm_bias: bool = False
-    """LayerNorm (weight and bias) rather than RMSNorm (weight)."""
-    norm_weight: bool = True
-    qk_norm: str = ""
-    """"head": a norm of q and k over each head; "whole": over all heads at once."""
-    tied: bool = False
-    """Tied embeddings where the config does not say."""
-    positions: bool = False
-    """Learned positions, one vector each."""
-    head_dim: int | None = None
-    """Where the config does not say and it is not hidden / heads."""
-
-
-_LLAMA = Traits()
-_LAYERNORM = Traits(norm_bias=True)
-TRAITS: dict[str, Traits] = {
-    "llama": _LLAMA,
-    "mistral": _LLAMA,
-    "ministral": _LLAMA,
-    "mixtral": _LLAMA,
-    "granite": _LLAMA,
-    "smollm3": replace(_LLAMA, tied=True),
-    "qwen2": Traits(qkv_bias=True),
-    "qwen2_moe": Traits(qkv_bias=True),
-    "qwen3": Traits(qk_norm="head"),
-    "qwen3_moe": Traits(qk_norm="head"),
-    "gemma": Traits(tied=True, head_dim=256),
-    "gemma2": Traits(tied=True, head_dim=256, norms=4),
-    "gemma3": Traits(tied=True, head_dim=256, norms=4, qk_norm="head"),
-    "gemma3_text": Traits(tied=True, head_dim=256, norms=4, qk_norm="head"),
-    "phi": replace(
-        _LAYERNORM, qkv_bias=True, out_bias=True, mlp_bias=True, head_bias=True, gated=False, norms=1
-    ),
-    "phi3": Traits(fused=True),
-    "gpt2": replace(
-        _LAYERNORM,
-        qkv_bias=True,
-        out_bias=True,
-        mlp_bias=True,
-        gated=False,
-        fused=True,
-        tied=True,
-        positions=True,
-    ),
-    "gpt_neox": replace(_LAYERNORM, qkv_bias=True, out_bias=True, mlp_bias=True, gated=False, fused=True),
-    "starcoder2": replace(_LAYERNORM, qkv_bias=True, out_bias=True, mlp_bias=True, gated=False, tied=True),
-    "olmo": Traits(norm_weight=False),
-    "olmo2": Traits(qk_norm="whole"),
-    "olmo3": Traits(qk_norm="whole"),
-    "olmoe": Traits(qk_norm="whole"),
-}
+from core.models.sizes import Odd, number, numbers, present, size, switch
+from core.models.traits import TRAITS, Traits
 
 Linear = tuple[str, int, int]
-"""(name, in, out) of one matrix."""
+"""(name, in, out) of one matrix; the name is the family's, without its _proj."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +28,8 @@ class Counted:
     context: int | None
     gated_mlp: bool
     linears: tuple[Linear, ...]
+    kinds: tuple[tuple[int, tuple[Linear, ...]], ...]
+    """(layers, their matrices) of each kind of layer; `linears` are those of the most frequent one."""
     experts: int | None
     experts_per_token: int | None
     expert_intermediate: int | None
@@ -101,107 +40,223 @@ class Counted:
     """False: a family that is not in `TRAITS`, counted as if it were Llama."""
 
 
+MOST_LAYERS = 10_000
+INNER = ("text_config", "llm_config", "language_config")
+"""Where models that also see or hear keep the config of their language model."""
+
+
 def text_config(config: dict[str, Any]) -> dict[str, Any]:
     """The part that describes the language model: models that also see keep it one level down."""
-    inner = config.get("text_config")
-    if isinstance(inner, dict):
-        return {**{key: config[key] for key in ("tie_word_embeddings",) if key in config}, **inner}
+    for name in INNER:
+        inner = config.get(name)
+        if isinstance(inner, dict):
+            return {**{key: config[key] for key in ("tie_word_embeddings",) if key in config}, **inner}
     return config
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    intermediate: int
 
 
 def count(config: dict[str, Any]) -> Counted:
     """Sizes and parameters of the decoder that a config.json describes.
 
-    KeyError: a size that cannot be done without is missing. Counts follow the modelling code of transformers;
-    experts are one tensor for all of them there, so no LoRA on linears reaches them.
+    `core.models.sizes.Odd`: a size that cannot be done without is missing, or is no size. Counts follow the
+    modelling code of transformers, where a mixture's experts are one tensor for all of them.
     """
     config = text_config(config)
     family = str(config.get("model_type", ""))
-    traits = TRAITS.get(family, _LLAMA)
-    hidden = int(_first(config, "hidden_size", "n_embd", "d_model"))
-    layers = int(_first(config, "num_hidden_layers", "n_layer", "num_layers"))
-    heads = int(_first(config, "num_attention_heads", "n_head", "num_heads"))
-    kv_heads = int(config.get("num_key_value_heads") or heads)
-    head_dim = int(config.get("head_dim") or traits.head_dim or hidden // heads)
-    intermediate = int(_or(config, 4 * hidden, "intermediate_size", "n_inner", "ffn_dim"))
-    vocab = int(_first(config, "vocab_size"))
-    tied = bool(config.get("tie_word_embeddings", traits.tied))
-    context = _or(config, None, "max_position_embeddings", "n_positions", "n_ctx", "max_seq_len")
-    experts = _or(config, None, "num_local_experts", "num_experts", "n_routed_experts")
-    chosen = _or(config, None, "num_experts_per_tok")
-    expert_intermediate = int(config.get("moe_intermediate_size") or intermediate) if experts else None
+    traits = TRAITS.get(family, Traits())
+    sizes = _sizes(config, traits)
+    hidden, layers = sizes.hidden, sizes.layers
+    vocab = size(config, "vocab_size")
+    tied = switch(config, traits.tied, "tie_word_embeddings", "tie_embedding")
+    context = number(config, "max_position_embeddings", "n_positions", "n_ctx", "max_seq_len")
+    if traits.positions and not context:
+        raise Odd("it does not say for how many positions it was made")
+    experts = number(config, "num_local_experts", "num_experts", "n_routed_experts") or None
+    chosen = number(config, "num_experts_per_tok") if experts else None
+    if experts and not 0 < (chosen or 0) <= experts:
+        raise Odd(f"num_experts_per_tok is {chosen}, and it has {experts} experts")
 
-    q, kv = heads * head_dim, kv_heads * head_dim
-    attention_bias = bool(config.get("attention_bias", False))
-    biases = 0
-    if traits.qkv_bias or attention_bias:
-        biases += q + 2 * kv
-    if traits.out_bias or (attention_bias and not traits.qkv_bias):
-        biases += hidden
-    linears: list[Linear] = (
-        [("qkv", hidden, q + 2 * kv)]
-        if traits.fused
-        else [("q", hidden, q), ("k", hidden, kv), ("v", hidden, kv)]
-    )
-    linears.append(("o", q, hidden))
-    dense_mlp = _mlp(traits, "", hidden, intermediate)
-    if traits.mlp_bias or config.get("mlp_bias"):
-        biases += (2 if traits.gated else 1) * intermediate + hidden
-
-    expert, router = 0, 0
-    if experts:
-        expert = 3 * hidden * int(expert_intermediate or 0)
-        router = hidden * int(experts)
-        shared = int(config.get("shared_expert_intermediate_size") or 0)
-        if shared:
-            linears += [*_mlp(traits, "shared_", hidden, shared), ("shared_gate", hidden, 1)]
-    else:
-        linears += dense_mlp
-
+    attention, attention_more = _attention(config, traits, sizes)
+    dense, dense_more = _mlp(config, traits, hidden, sizes.intermediate)
     norm = (2 if traits.norm_bias else 1) * hidden if traits.norm_weight else 0
-    qk = {"": 0, "head": 2 * head_dim, "whole": q + kv}[traits.qk_norm]
-    layer = (
-        sum(inside * outside for _, inside, outside in linears) + biases + traits.norms * norm + qk + router
-    )
+    norms = 1 if switch(config, False, "use_parallel_residual") and family == "stablelm" else traits.norms
+    rest = norms * norm + traits.learned_activation
+
+    expert_width, expert, beside, beside_more = None, 0, [], 0
+    if experts:
+        expert_width = size(config, "moe_intermediate_size", least=0, otherwise=0) or sizes.intermediate
+        expert = 3 * hidden * expert_width + (2 * expert_width + hidden if traits.expert_bias else 0)
+        beside_more = experts * (hidden + (1 if traits.expert_bias else 0))
+        shared = number(config, "shared_expert_intermediate_size")
+        if shared:
+            beside = [*_gated_mlp(hidden, shared), ("shared_expert_gate", hidden, 1)]
+
+    many = _layer_counts(config, traits, layers, bool(experts))
+    kinds: list[tuple[int, tuple[Linear, ...]]] = []
+    total = active = 0
+    for kind, layers_of_it in many.items():
+        mixed, mlp = kind
+        linears, more = _mixer(config, traits, hidden) if mixed else (attention, attention_more)
+        sparse = bool(experts) and not mlp
+        others = beside if sparse else dense
+        more += rest + (beside_more if sparse else dense_more)
+        more += sum(inside * outside for _, inside, outside in [*linears, *others])
+        left = [] if experts and traits.attention_alone else others
+        kinds.append((layers_of_it, (*linears, *left)))
+        total += layers_of_it * (more + (experts or 0) * expert * sparse)
+        active += layers_of_it * (more + (chosen or 0) * expert * sparse)
+    kinds.sort(key=lambda one: -one[0])
     outside = vocab * hidden * (1 if tied else 2) + norm
     outside += vocab if traits.head_bias else 0
     outside += int(context or 0) * hidden if traits.positions else 0
     return Counted(
         layers=layers,
         hidden=hidden,
-        intermediate=intermediate,
-        heads=heads,
-        kv_heads=kv_heads,
-        head_dim=head_dim,
+        intermediate=sizes.intermediate,
+        heads=sizes.heads,
+        kv_heads=sizes.kv_heads,
+        head_dim=sizes.head_dim,
         vocab=vocab,
         tied=tied,
-        context=int(context) if context else None,
+        context=context or None,
         gated_mlp=traits.gated,
-        linears=tuple(linears),
-        experts=int(experts) if experts else None,
-        experts_per_token=int(chosen) if experts and chosen else None,
-        expert_intermediate=expert_intermediate,
-        parameters=layers * (layer + int(experts or 0) * expert) + outside,
-        active_parameters=layers * (layer + int(chosen or 0) * expert) + outside,
+        linears=kinds[0][1],
+        kinds=tuple(kinds),
+        experts=experts,
+        experts_per_token=chosen,
+        expert_intermediate=expert_width,
+        parameters=total + outside,
+        active_parameters=active + outside,
         known=family in TRAITS,
     )
 
 
-def _mlp(traits: Traits, prefix: str, hidden: int, intermediate: int) -> list[Linear]:
-    down = (f"{prefix}down", intermediate, hidden)
+def _sizes(config: dict[str, Any], traits: Traits) -> _Sizes:
+    hidden = size(config, "hidden_size", "n_embd", "d_model")
+    heads = size(config, "num_attention_heads", "n_head", "num_heads")
+    kv_heads = size(config, "num_key_value_heads", otherwise=heads)
+    if heads % kv_heads:
+        raise Odd(f"{heads} attention heads cannot share {kv_heads} of keys and values")
+    head_dim = size(config, "head_dim", otherwise=traits.head_dim or 0, least=0)
+    if not head_dim:
+        if hidden % heads:
+            raise Odd(f"hidden_size {hidden} cannot be divided among {heads} attention heads")
+        head_dim = hidden // heads
+    intermediate = size(
+        config, "block_ff_dim", "intermediate_size", "n_inner", "ffn_dim", otherwise=4 * hidden
+    )
+    if traits.mixer == "conv" and switch(config, True, "block_auto_adjust_ff_dim"):
+        intermediate = _adjusted(config, intermediate)
+    return _Sizes(
+        hidden,
+        size(config, "num_hidden_layers", "n_layer", "num_layers", most=MOST_LAYERS),
+        heads,
+        kv_heads,
+        head_dim,
+        intermediate,
+    )
+
+
+def _adjusted(config: dict[str, Any], intermediate: int) -> int:
+    """LFM2's width of the MLP: two thirds, times a factor, rounded up to a multiple."""
+    factor = present(config, "block_ffn_dim_multiplier") or 1
+    if not isinstance(factor, int | float) or not 0 < factor < 100:
+        raise Odd(f"block_ffn_dim_multiplier is {factor}")
+    multiple = size(config, "block_multiple_of", otherwise=256)
+    return multiple * math.ceil(int(factor * int(2 * intermediate / 3)) / multiple)
+
+
+def _layer_counts(
+    config: dict[str, Any], traits: Traits, layers: int, mixture: bool
+) -> dict[tuple[bool, bool], int]:
+    """{(no attention, dense MLP in a mixture): how many such layers}."""
+    mixed, dense = 0, 0
+    if traits.mixer:
+        types = present(config, "layer_types")
+        which = numbers(config, "full_attn_idxs")
+        if isinstance(types, list):
+            mixed = sum(1 for one in types if one in ("conv", "linear_attention"))
+        elif which is not None:
+            mixed = layers - len(set(which))
+        elif traits.mixer == "delta":
+            mixed = layers - layers // size(config, "full_attention_interval", otherwise=4)
+        if not 0 <= mixed <= layers:
+            raise Odd(f"{mixed} of its {layers} layers would be without attention")
+    if mixture:
+        step = size(config, "decoder_sparse_step", otherwise=1)
+        alone = set(numbers(config, "mlp_only_layers") or ())
+        dense = sum(1 for one in range(layers) if one in alone or (one + 1) % step)
+    if mixed and dense:
+        raise Odd("its layers differ in a way that is not known here")
+    found = {(False, False): layers - mixed - dense, (True, False): mixed, (False, True): dense}
+    return {kind: many for kind, many in found.items() if many}
+
+
+def _attention(config: dict[str, Any], traits: Traits, sizes: _Sizes) -> tuple[list[Linear], int]:
+    """The matrices of attention, and its other parameters."""
+    hidden, q, kv = sizes.hidden, sizes.heads * sizes.head_dim, sizes.kv_heads * sizes.head_dim
+    name = traits.names.get
+    asked = q * (2 if traits.gated_attention else 1)
+    linears: list[Linear] = (
+        [(name("qkv", "qkv"), hidden, asked + 2 * kv)]
+        if traits.fused_qkv
+        else [("q", hidden, asked), ("k", hidden, kv), ("v", hidden, kv)]
+    )
+    linears.append((name("o", "o"), q, hidden))
+    biased = switch(config, traits.qkv_bias, *([traits.qkv_bias_key] if traits.qkv_bias_key else []))
+    more = asked + 2 * kv if biased else 0
+    more += hidden if (biased if traits.out_bias is None else traits.out_bias) else 0
+    over_heads = switch(config, False, "use_qk_norm" if traits.norms == 1 else "qk_layernorm")
+    if traits.qk_norm == "head":
+        more += 2 * sizes.head_dim
+    elif traits.qk_norm == "whole" or over_heads:
+        more += q + kv
+    return linears, more + (sizes.heads if traits.sinks else 0)
+
+
+def _mixer(config: dict[str, Any], traits: Traits, hidden: int) -> tuple[list[Linear], int]:
+    """The matrices and other parameters of what stands in place of attention."""
+    if traits.mixer == "conv":
+        biased = 4 * hidden + hidden if switch(config, False, "conv_bias") else 0
+        kernel = size(config, "conv_L_cache", otherwise=3)
+        return [("in", hidden, 3 * hidden), ("out", hidden, hidden)], kernel * hidden + biased
+    heads = size(config, "linear_num_value_heads", otherwise=32)
+    head = size(config, "linear_value_head_dim", otherwise=128)
+    keys = size(config, "linear_num_key_heads", otherwise=16)
+    keys *= size(config, "linear_key_head_dim", otherwise=128)
+    values = heads * head
+    linears = [
+        ("in_proj_qkv", hidden, 2 * keys + values),
+        ("in_proj_z", hidden, values),
+        ("in_proj_b", hidden, heads),
+        ("in_proj_a", hidden, heads),
+        ("out", values, hidden),
+    ]
+    kernel = size(config, "linear_conv_kernel_dim", otherwise=4)
+    return linears, 2 * heads + head + kernel * (2 * keys + values)
+
+
+def _mlp(config: dict[str, Any], traits: Traits, hidden: int, width: int) -> tuple[list[Linear], int]:
+    name = traits.names.get
     if not traits.gated:
-        return [(f"{prefix}up", hidden, intermediate), down]
-    if traits.fused:
-        return [(f"{prefix}gate_up", hidden, 2 * intermediate), down]
-    return [(f"{prefix}gate", hidden, intermediate), (f"{prefix}up", hidden, intermediate), down]
+        linears = [(name("up", "up"), hidden, width), (name("down", "down"), width, hidden)]
+    elif traits.fused_mlp:
+        linears = [("gate_up", hidden, 2 * width), ("down", width, hidden)]
+    else:
+        linears = _gated_mlp(hidden, width)
+        linears = [(name(one, one), inside, outside) for one, inside, outside in linears]
+    biased = switch(config, traits.mlp_bias, *([traits.mlp_bias_key] if traits.mlp_bias_key else []))
+    return linears, (2 if traits.gated else 1) * width + hidden if biased else 0
 
 
-def _or(config: dict[str, Any], otherwise: Any, *names: str) -> Any:
-    return next((config[name] for name in names if config.get(name) is not None), otherwise)
-
-
-def _first(config: dict[str, Any], *names: str) -> Any:
-    value = _or(config, None, *names)
-    if value is None:
-        raise KeyError(names[0])
-    return value
+def _gated_mlp(hidden: int, width: int) -> list[Linear]:
+    return [("gate", hidden, width), ("up", hidden, width), ("down", width, hidden)]

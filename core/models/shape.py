@@ -11,6 +11,7 @@ from core.errors import UserError
 from core.models import weights
 from core.models.catalogue import entry
 from core.models.count import Counted, Linear, count, text_config
+from core.models.sizes import Odd, shown
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,18 @@ class ModelShape:
     expert_intermediate: int | None = None
     other_parameters: int = 0
     """Parameters outside the language model, such as a vision tower."""
+    kinds: tuple[tuple[int, tuple[Linear, ...]], ...] = ()
+    """(layers, their matrices) of each kind where layers differ; `linears` are the most frequent one."""
 
     @property
     def embedding(self) -> int:
         """Parameters of the embedding; the head has as many where it is not the same."""
         return self.vocab * self.hidden
+
+    @property
+    def every_linear(self) -> tuple[tuple[int, tuple[Linear, ...]], ...]:
+        """(layers, their matrices) of each kind of layer: all matrices that a LoRA on all linears adapts."""
+        return self.kinds or ((self.layers, self.linears),)
 
 
 def read_shape(model: str, revision: str | None = None) -> ModelShape:
@@ -130,13 +138,10 @@ def shape_from_config(
     """The shape that a config.json describes, by arithmetic. UserError: it is of no causal language model."""
     try:
         counted = count(config)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        missing = (
-            f"its config.json lacks {error}" if isinstance(error, KeyError) else "its config.json is odd"
-        )
+    except Odd as error:
         raise UserError(
             f"{name} is no language model that can be tuned here",
-            f"{missing} (model_type: {config.get('model_type', 'not said')})",
+            f"{error} (model_type: {shown(config.get('model_type', 'not said'))})",
             "give a decoder model such as Qwen/Qwen3-0.6B",
         ) from None
     if config.get("is_encoder_decoder"):
@@ -194,6 +199,7 @@ def _shape(name: str, config: dict[str, Any], counted: Counted, dtype_bytes: int
         experts_per_token=counted.experts_per_token,
         expert_intermediate=counted.expert_intermediate,
         other_parameters=other,
+        kinds=counted.kinds if len(counted.kinds) > 1 else (),
     )
 
 

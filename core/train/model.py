@@ -105,7 +105,7 @@ def with_adapters(model: Any, spec: RunSpec, device: Device) -> Any:
         r=lora.rank,
         lora_alpha=int(spec.alpha) if spec.alpha.is_integer() else spec.alpha,
         lora_dropout=lora.dropout,
-        target_modules=lora.targets if isinstance(lora.targets, str) else list(lora.targets),
+        target_modules=all_linear(model) if isinstance(lora.targets, str) else list(lora.targets),
         use_rslora=lora.rslora,
         use_dora=lora.dora,
     )
@@ -122,6 +122,26 @@ def with_adapters(model: Any, spec: RunSpec, device: Device) -> Any:
     if device.precision != "fp32":
         cast_inputs(tuned, False)
     return tuned
+
+
+def all_linear(model: Any) -> str | list[str]:
+    """What PEFT takes for all linear layers; of most mixtures the names of the layers beside the experts.
+
+    There PEFT 0.21 would adapt the experts' fused tensors and the router too (peft's
+    transformers_weight_conversion): the rank once for each expert, twice that for gate and up. Of
+    Qwen3-30B-A3B at rank 16 that is 996 M parameters where the attention has 13 M, and all experts' weights
+    made anew in each pass.
+    """
+    from peft.utils import transformers_weight_conversion as conversion
+    from torch.nn import Linear
+
+    family = getattr(conversion, "_MODEL_TO_CONVERSION_PATTERN", {}).get(model.config.model_type)
+    reaching = getattr(conversion, "_MOE_TARGET_MODULE_MAPPING", {}).get(family)
+    if not reaching:
+        return "all-linear"
+    head = model.get_output_embeddings()
+    linear = {name for name, one in model.named_modules() if isinstance(one, Linear) and one is not head}
+    return sorted({name.rsplit(".", 1)[-1] for name in linear} - set(reaching))
 
 
 def cast_inputs(model: Any, cast: bool) -> None:
