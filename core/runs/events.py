@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 VERSION = 1
 CHUNK = 1 << 18
@@ -219,6 +219,12 @@ def _event(kind: type[Event], raw: dict[str, Any]) -> Event:
         return kind(**raw)
     except TypeError:  # written by a later version, which knew more of it
         return kind(**{key: value for key, value in raw.items() if key in _FIELDS[kind.type]})
+
+
+class Log(Protocol):
+    """What events are told to."""
+
+    def write(self, event: Event) -> None: ...
 
 
 class EventLog:

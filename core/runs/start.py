@@ -25,7 +25,7 @@ class Busy(UserError):
 
 def start(spec: RunSpec, where: Path, *, anyway: bool = False) -> RunFolder:
     """A new run of a resolved spec. Busy (unless `anyway`); UserError: nothing can be written."""
-    gpus = _choose(spec, anyway)
+    gpus = choose(spec, anyway)
     run = create(where, spec.name or "run")
     try:
         write_whole(run.spec_file, dump_spec(spec.model_copy(update={"name": run.name}), full=True))
@@ -46,7 +46,7 @@ def resume(run: RunFolder, *, anyway: bool = False) -> None:
         todo = "to train further, start a new run"
         raise UserError(f"run {run.name} is finished", "there is nothing left to do in it", todo)
     let_leave(run)
-    gpus = _choose(run.spec(), anyway)
+    gpus = choose(run.spec(), anyway)
     run.stop_file.unlink(missing_ok=True)
     run.save_file.unlink(missing_ok=True)
     _spawn(run, gpus)
@@ -73,7 +73,7 @@ def _spawn(run: RunFolder, gpus: list[Gpu]) -> None:
         return  # it left at once; its log says why
 
 
-def _choose(spec: RunSpec, anyway: bool) -> list[Gpu]:
+def choose(spec: RunSpec, anyway: bool) -> list[Gpu]:
     """The GPUs to use: those asked for, else the one with most free memory that no run holds."""
     present = [gpu for gpu in look().gpus if not gpu.error]
     held = _held()

@@ -50,9 +50,9 @@ def phase_of(stage: str) -> Phase:
     return PHASES.get(stage, "step")
 
 
-def lower(error: BaseException, run: RunFolder, spec: RunSpec, settled: Settled, stage: str) -> Rung | None:
+def lower(error: BaseException, spec: RunSpec, settled: Settled, stage: str, *, resumes: bool) -> Rung | None:
     """The rung that makes as much room as was wanted, or as much as there is; None: no rung is left, or it
-    was not memory that was short."""
+    was not memory that was short. `resumes`: it would go on from a checkpoint."""
     if not failures.is_out_of_memory(error):
         return None
 
@@ -71,7 +71,7 @@ def lower(error: BaseException, run: RunFolder, spec: RunSpec, settled: Settled,
         objective=settled.objective,
         on_gpu=settled.on_gpu,
         phase=phase_of(stage),
-        resumes=checkpoints.newest_whole(run) is not None,
+        resumes=resumes,
         takes=takes,
         by=failures.wanted(error),
     )

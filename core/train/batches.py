@@ -52,6 +52,11 @@ class Packs(Sequence[Any]):
         begin = self._ends[place - 1] if place else 0
         return [self.rows[one] for one in self._order[begin : self._ends[place]]]
 
+    def lengths(self) -> Any:
+        """Tokens of each pack (a numpy array)."""
+        held = self.rows.lengths()[np.frombuffer(self._order, np.int64)]
+        return np.add.reduceat(held, [0, *self._ends[:-1]])
+
 
 def labels(row: Row) -> list[int]:
     """The learned ids. The first token has no label: nothing stands before it from which it could be

@@ -27,6 +27,8 @@ class Course:
     settled: Settled | None = None
     """Known when the model is loaded."""
     watch: Any = None
+    measuring: Any = None
+    """Where this is no run but a measurement of one: `core.train.measure.Measuring`."""
 
     @classmethod
     def begin(cls, run: RunFolder) -> "Course":

@@ -2,7 +2,7 @@
 
 import time
 
-from core.runs.events import EventLog, Stage
+from core.runs.events import Log, Stage
 from core.train.asked import Asked
 
 SECONDS_BETWEEN = 0.25
@@ -11,7 +11,7 @@ SECONDS_BETWEEN = 0.25
 class Stages:
     """Call it with a stage's name and how far it is. Raises Stopped when the run was asked to end."""
 
-    def __init__(self, log: EventLog, asked: Asked):
+    def __init__(self, log: Log, asked: Asked):
         self._log, self._asked = log, asked
         self.name = ""
         """What is happening now."""

@@ -9,7 +9,7 @@ from transformers import TrainerCallback
 
 from core.data.chat_template.templates import Template
 from core.errors import UserError
-from core.runs.events import Checkpoint, Eval, EventLog, Sample, Step
+from core.runs.events import Checkpoint, Eval, Log, Sample, Step
 from core.runs.folder import RunFolder
 from core.spec import RunSpec
 from core.train import answers, checkpoints
@@ -29,7 +29,7 @@ class Watch(TrainerCallback):
         self,
         run: RunFolder,
         spec: RunSpec,
-        log: EventLog,
+        log: Log,
         stage: Stages,
         asked: Asked,
         device: Device,

@@ -18,7 +18,7 @@ from typing import Any
 from core.errors import UserError
 from core.plan.ladder import step_down
 from core.plan.objective import settled
-from core.runs.events import Checkpoint, End, Error, EventLog, Finding, Start
+from core.runs.events import Checkpoint, End, Error, EventLog, Finding, Log, Start
 from core.runs.folder import RunFolder
 from core.runs.lock import WorkerLock
 from core.train import again, checkpoints, device, download, failures, ready
@@ -87,7 +87,10 @@ def work(run: RunFolder, times: int = 0) -> int:
 def broken_off(error: Exception, run: RunFolder, log: EventLog, course: Course, times: int) -> End | None:
     """Tells what broke a run off. None: it goes on with less memory."""
     spec, known, stage = course.spec, course.settled, course.stage
-    rung = again.lower(error, run, spec, known, stage) if spec and known else None
+    rung = None
+    if spec and known:
+        resumes = checkpoints.newest_whole(run) is not None
+        rung = again.lower(error, spec, known, stage, resumes=resumes)
     if rung and times < again.MOST:
         again.record(run, rung)
         log.write(again.finding(error, run, rung, course.step))
@@ -98,7 +101,7 @@ def broken_off(error: Exception, run: RunFolder, log: EventLog, course: Course, 
     return End("failed", told.line())
 
 
-def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
+def train(run: RunFolder, log: Log, asked: Asked, course: Course) -> End:
     """One run, from its spec to its adapter or model."""
     begun = time.time()
     stage = course.stages = Stages(log, asked)
@@ -149,7 +152,8 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
     model = models.load(spec, folder, where, small_steps=objective != "sft")
     seconds = time.monotonic() - clock
     stage("load", size, size or None, "bytes", f"{size / max(seconds, 1e-3) / 1e9:.2f} GB/s")
-    ready.refuse_small_disk(run, spec, model, resumed is not None)
+    if not course.measuring:
+        ready.refuse_small_disk(run, spec, model, resumed is not None)
 
     # the engine, the trainer, and the watch that tells what it does
     from core.models.shape import read_folder
@@ -174,6 +178,12 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
             refuse_leaks(model, engine.layout)
     if where.kind == "cuda":  # elsewhere there was nothing to choose
         log.write(Finding("info", "engine", engine.in_words(), "", ""))
+    if course.measuring:
+        kto = objective == "kto"
+        spec, train_on, held_out = course.measuring.narrowed(
+            spec, train_on, held_out, engine.layout, steps, where.kind, kto
+        )
+    checkpoint_bytes = ready.checkpoint_bytes(spec, model)
     watch = course.watch = Watch(
         run,
         spec,
@@ -184,7 +194,7 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
         tokenizer,
         built.template,
         held_out,
-        checkpoint_bytes=ready.checkpoint_bytes(spec, model),
+        checkpoint_bytes=checkpoint_bytes,
         tokens=before.tokens if before else 0,
         seconds=before.seconds if before else 0.0,
     )
@@ -220,6 +230,8 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
     if spec.method == "qlora":
         models.adapters_in_fp32(tuner.model)
     tuner.add_callback(watch)
+    if course.measuring:
+        course.measuring.attach(tuner, checkpoint_bytes)
 
     # train
     if engine.compiled:
@@ -228,12 +240,15 @@ def train(run: RunFolder, log: EventLog, asked: Asked, course: Course) -> End:
         if failed:
             todo = "mend what worker.log shows, or set compile: false next time to start at once"
             log.write(Finding("warn", "not-compiled", failed, "the run goes on, slower", todo))
-    if where.kind == "cuda":
+    if where.kind == "cuda" and not course.measuring:
         torch.cuda.reset_peak_memory_stats()
     tuner.train(resume_from_checkpoint=str(resumed[1]) if resumed else None)
     engine.first_step_seconds = watch.first_step_seconds
     step = tuner.state.global_step
     finished = step >= tuner.state.max_steps
+    if course.measuring:
+        course.measuring.finish(tuner, engine, where, spec.method == "full")
+        return End("finished")
 
     # what it came to: the adapter or model before all else
     stage("save", note="the model" if spec.method == "full" else "the adapter")
