@@ -68,7 +68,7 @@ def catalogue_offers(card: Card) -> list[Offer]:
     from core.models.catalogue import catalogue
     from core.models.hub import cached_folder
     from core.models.shape import shape_from_config
-    from core.plan.advise import room
+    from core.plan.cards import room
 
     offers = []
     for entry in catalogue():
@@ -123,7 +123,7 @@ def folder_offer(folder: str, group: str, card: Card, shown: str = "") -> Offer 
     """A model's folder as an offer; None when it is no model that can be read."""
     from core.errors import UserError
     from core.models.shape import read_folder
-    from core.plan.advise import room
+    from core.plan.cards import room
 
     path = Path(folder).expanduser()
     try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from core.machine.torch_check import driver_runs, oldest_driver, torch_for_driver, wheel_index
 
 if TYPE_CHECKING:
-    from core.machine.gpus import Gpu
+    from core.machine.gpus import Gpu, Process
     from core.machine.look import Machine
 
 GIB = 1 << 30
@@ -18,8 +18,8 @@ DISK_LOW = {"runs": 10 * GIB, "models": 20 * GIB}
 """Free bytes below which a usual checkpoint (runs) or the download of a 7B model (models) may not fit."""
 RAM_LOW = 4 * GIB
 """Loading libraries takes about 1 GiB and a model passes through RAM a file at a time (up to 5 GB each)."""
-HELD_BY_OTHERS = 0.10
-"""Share of a GPU's memory in use from which it is worth asking who holds it."""
+HELD_BY_OTHERS, HELD_BYTES = 0.10, 3 * GIB // 2
+"""Share of a GPU's memory in use, or bytes, from which it is worth asking who holds it."""
 
 
 @dataclass(frozen=True)
@@ -105,20 +105,18 @@ def _gpu(gpu: Gpu) -> list[Finding]:
         message = f"{name} has compute capability {capability}, so no bf16: runs use fp16 with a loss scaler"
         todo = "nothing to do; a card of 8.0 (Ampere) or newer is steadier"
         found.append(Finding("info", "no_bf16", message, todo))
-    if gpu.memory_total and (gpu.memory_used or 0) > HELD_BY_OTHERS * gpu.memory_total:
+    if gpu.memory_total and (gpu.memory_used or 0) > min(HELD_BY_OTHERS * gpu.memory_total, HELD_BYTES):
         used = f"{(gpu.memory_used or 0) / GIB:.1f} of {gpu.memory_total / GIB:.1f} GiB"
         named = [process for process in gpu.processes if process.name]
-        who = ", ".join(
-            f"{one.name} (pid {one.pid}{', ' + one.user if one.user else ''})" for one in named[:3]
-        )
+        who = ", ".join(map(_holder, gpu.processes[:3]))
+        who += f" and {len(gpu.processes) - 3} more" if len(gpu.processes) > 3 else ""
         todo = (
             f"end it if it is yours: kill {named[0].pid}"
             if named
             else "nvidia-smi on the host names the process"
         )
-        message = f"{name}: {used} are already held" + (
-            f" by {who}" if who else f"; {gpu.note}" if gpu.note else ""
-        )
+        message = f"{name}: {used} are already held" + (f" by {who}" if who else "")
+        message += f"; {gpu.note}" if gpu.note else ""
         found.append(Finding("warn", "gpu_busy", message, todo))
     if gpu.mig:
         found.append(
@@ -127,6 +125,13 @@ def _gpu(gpu: Gpu) -> list[Finding]:
             )
         )
     return found
+
+
+def _holder(one: Process) -> str:
+    """ "python (pid 4242, ann, 9.0 GiB)"; a process of the host has a number alone."""
+    about = [f"pid {one.pid}", one.user, f"{one.bytes / GIB:.1f} GiB" if one.bytes else None]
+    told = ", ".join(part for part in about if part)
+    return f"{one.name} ({told})" if one.name else told.replace(", ", " (", 1) + (")" if ", " in told else "")
 
 
 def _disks(machine: Machine) -> list[Finding]:

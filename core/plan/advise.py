@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
 from core.machine import Finding, Machine
 from core.models.shape import ModelShape
-from core.numbers import gib
+from core.numbers import gib, percent
 from core.plan import defaults, findings
-from core.plan.cards import Card, card_here
+from core.plan.cards import Card, card_here, room
 from core.plan.dial import holds, in_words
 from core.plan.memory import Bytes
-from core.plan.objective import LEAST_BATCH, objective_of
-from core.plan.search import Found, Setting, bytes_of, fastest, rate_of, seconds_of, steps_of, work_of
+from core.plan.objective import objective_of
+from core.plan.search import Found, fastest, first_step_of, rate_of, seconds_of, steps_of, work_of
+from core.plan.ways_out import WaysOut, ways_out
 from core.spec import Method, Objective, RunSpec
 
-RESERVE = 0.06
-"""Of the card's memory that is left free: the estimate's error, and what others may take meanwhile."""
-CPU_RESERVE = 0.15
 ENOUGH_FOR_FULL = 2_000_000
 """Learned tokens below which full tuning of a large model mostly forgets."""
 SMALL = 3e9
@@ -48,8 +46,14 @@ class MethodPlan:
     compiled: bool = False
     compile_why: str = ""
     """Why the layers are compiled, or why not."""
+    must_compile: bool = False
+    """They are compiled because uncompiled ones would not fit."""
     kept: str = ""
     """What the place of the dial means for this model, in words."""
+    first_step: float | None = None
+    """Seconds from the start to the first step: libraries, weights from the disk, compiling; no download."""
+    out: WaysOut | None = None
+    """Of a method that does not fit: what would make it fit. None: it fits, or nobody asked."""
 
 
 @dataclass(frozen=True)
@@ -77,35 +81,37 @@ def advise(
     report: dict[str, Any] | None = None,
     *,
     card: Card | None = None,
+    ways: bool = True,
 ) -> Plan:
-    """All methods on the card (default: the one here), and the recommended one. Well under 50 ms."""
+    """All methods on the card (default: the one here), and the recommended one. Well under 50 ms.
+
+    `ways`: whether to look for what would make a method fit that does not, which takes most of that time.
+    """
     card = card or card_here(spec, machine)
-    methods = tuple(_plan(spec, shape, card, report, method) for method in get_args(Method))
-    recommended, reason = _recommend(spec, shape, card, report, {one.method: one for one in methods})
+    methods = tuple(_plan(spec, shape, card, report, method, ways) for method in get_args(Method))
+    recommended, reason = _recommend(spec, shape, report, card, {one.method: one for one in methods})
     shown = asdict(card) | {"room": room(card), "precision": card.precision}
-    least = next(one for one in methods if one.method == ("qlora" if spec.method == "auto" else spec.method))
-    way_out = "" if recommended else _way_out(spec, shape, card, report, least)
-    found = findings.of_plan(spec, shape, card, methods, recommended, way_out)
+    found = findings.of_plan(spec, shape, card, methods, recommended)
     found += findings.of_objective(spec, report)
     found += findings.of_box(spec, machine, shape, card)
     return Plan(shown, methods, recommended, reason, found, objective_of(spec, report))
 
 
-def room(card: Card) -> int:
-    """Bytes that a run may take: what is free, less the reserve."""
-    reserve = CPU_RESERVE if card.kind == "cpu" else RESERVE
-    return int(card.memory_free - reserve * card.memory_total)
-
-
 def _plan(
-    spec: RunSpec, shape: ModelShape, card: Card, report: dict[str, Any] | None, method: Method
+    spec: RunSpec,
+    shape: ModelShape,
+    card: Card,
+    report: dict[str, Any] | None,
+    method: Method,
+    ways: bool,
 ) -> MethodPlan:
     """The fastest setting of the method that fits; where none does, the smallest."""
     work = work_of(spec, shape, card, report, method)
     found = fastest(work, room(card))
     chosen = found.setting
     seconds = seconds_of(work, chosen)
-    cost = seconds / 3600 * spec.price_per_hour if seconds and spec.price_per_hour is not None else None
+    price = price_of(spec, card)
+    cost = seconds / 3600 * price if seconds is not None and price is not None else None
     kept = in_words(holds(chosen.recompute, shape.layers, chosen.host))
     kept += f" ({gib(found.bytes.host)} of it)" if found.bytes.host else ""
     return MethodPlan(
@@ -127,8 +133,19 @@ def _plan(
         chosen.host,
         chosen.compiled,
         found.why,
+        found.must_compile,
         kept,
+        first_step_of(work, chosen),
+        ways_out(spec, shape, card, report, method, found.bytes.total - room(card))
+        if ways and not found.fits
+        else None,
     )
+
+
+def price_of(spec: RunSpec, card: Card) -> float | None:
+    """Of an hour: the spec's is this machine's, and a card's elsewhere whose own is not known."""
+    own = spec.price_per_hour
+    return own if own is not None and (card.here or card.price is None) else card.price
 
 
 def _reason(card: Card, found: Found, kept: str) -> str:
@@ -142,57 +159,47 @@ def _reason(card: Card, found: Found, kept: str) -> str:
     return f"needs {gib(held.total)} of {gib(have)}: {rows} at a time{compiled}, {kept}{eight}"
 
 
-_TRADE = {
-    "full": "Full tuning changes every weight: it learns most, and forgets most where the data are few",
-    "lora": "LoRA learns small adapters beside the frozen model: nearly as good, and little is forgotten",
-    "qlora": "QLoRA holds the model in four bits: the least memory, a little slower and less exact",
-}
-
-
 def _recommend(
     spec: RunSpec,
     shape: ModelShape,
-    card: Card,
     report: dict[str, Any] | None,
+    card: Card,
     plans: dict[Method, MethodPlan],
 ) -> tuple[Method | None, str]:
-    """The method and why, in two sentences that name the numbers."""
+    """The method and why, in two sentences: what it needs, and what it is traded for."""
     full, lora, qlora = plans["full"], plans["lora"], plans["qlora"]
     have = gib(room(card))
     learned = int((report or {}).get("learned_tokens") or 0)
     wants_full = spec.aim in ("knowledge", "chat") and shape.parameters < SMALL and learned >= ENOUGH_FOR_FULL
     if full.fits and wants_full:
         why = f"full tuning needs {gib(full.bytes.total)} of the {have} there are"
-        return "full", f"{why}, and {learned:,} learned tokens are enough for it. {_TRADE['full']}."
+        why += f", and {learned:,} learned tokens are enough for it"
+        return "full", f"{why}. It changes every weight: it learns most, and keeps least of what was there."
     if lora.fits:
-        rest = (
-            f"full tuning would need {gib(full.bytes.total)}"
-            + (" and fit too" if full.fits else "")
-        )  # fmt: skip
-        return (
-            "lora",
-            f"LoRA needs {gib(lora.bytes.total)} of the {have} there are; {rest}. {_TRADE['lora']}.",
-        )
+        rest = f"full tuning would need {gib(full.bytes.total)}" + (" and fit too" if full.fits else "")
+        why = f"LoRA needs {gib(lora.bytes.total)} of the {have} there are; {rest}"
+        trade = "It learns small adapters beside the frozen model, nearly as good as full tuning"
+        if full.fits and 0 < learned < ENOUGH_FOR_FULL:
+            trade += f", which with {learned:,} learned tokens would mostly forget"
+        elif full.fits:
+            trade += ", and forgets little"
+        else:
+            trade += f"; QLoRA would be {_slower(qlora, lora)} and less exact"
+        return "lora", f"{why}. {trade}."
     if qlora.fits:
         why = f"QLoRA needs {gib(qlora.bytes.total)} of the {have} there are"
-        return "qlora", f"{why}; LoRA would need {gib(lora.bytes.total)}. {_TRADE['qlora']}."
-    return None, f"nothing fits: {_way_out(spec, shape, card, report, qlora)}"
+        why += f"; LoRA would need {gib(lora.bytes.total)}"
+        trade = "It holds the model in four bits: the least memory, for a little speed and a little quality"
+        return "qlora", f"{why}. {trade}."
+    out = min((one for one in plans.values()), key=lambda one: one.bytes.total)
+    return None, f"nothing fits: {findings.way_out(out)}"
 
 
-def _way_out(
-    spec: RunSpec, shape: ModelShape, card: Card, report: dict[str, Any] | None, least: MethodPlan
-) -> str:
-    """The smallest change that would make the smallest method fit."""
-    have = room(card)
-    work = replace(work_of(spec, shape, card, report, "qlora"), together=1)
-    batch = LEAST_BATCH[work.objective]
-    setting = Setting("adamw", batch, 1.0, compiled=least.compiled)
-    for length in (2048, 1024, 512, 256):
-        if length < least.length:
-            held = bytes_of(replace(work, length=length), setting)
-            if held.total <= have:
-                return (
-                    f"QLoRA would with length {length:,}, batch {batch} and recompute 1 ({gib(held.total)})"
-                )
-    short = gib(least.bytes.total - have)
-    return f"QLoRA is {short} short of the {gib(have)} there are; take a smaller model or a larger card"
+def _slower(one: MethodPlan, other: MethodPlan) -> str:
+    """How fast one method is beside another: "12 % slower"."""
+    if not one.tokens_per_second or not other.tokens_per_second:
+        return "a little slower"
+    share = one.tokens_per_second / other.tokens_per_second - 1
+    if abs(share) < 0.01:
+        return "as fast"
+    return f"{percent(abs(share))} {'faster' if share > 0 else 'slower'}"

@@ -9,16 +9,17 @@ from core.errors import UserError
 from core.machine import Machine
 from core.machine.gpus import BF16_CAPABILITY, Gpu
 from core.numbers import gib
-from core.plan.card_names import Known, known_cards, named, of_driver
+from core.plan.card_names import Known, named, of_driver
 from core.spec import RunSpec
 
 GIB = 2**30
 SLICES = 8
 """Parts of which a split card's memory has so many, and its processors about as many (MIG user guide)."""
+RESERVE = 0.06
+"""Of the card's memory that is left free: the estimate's error, and what others may take meanwhile."""
+CPU_RESERVE = 0.15
 DIFFERS = 2**26
 """Bytes by which a driver's figures may differ from each other before it is worth a word."""
-
-__all__ = ["Card", "card_here", "card_named", "card_of_size", "known_cards", "of_list"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Card:
     here: bool = True
     price: float | None = None
     """Of an hour, as the user said; None: not known."""
+    listed: str | None = None
+    """Its name in the list of known cards."""
     doubt: str = ""
     """What its driver says of its memory that cannot be, and what was taken instead."""
 
@@ -73,6 +76,7 @@ def of_list(one: Known, *, ram: int = 0) -> Card:
         bandwidth=one.bandwidth,
         ram=ram,
         here=False,
+        listed=one.name,
     )
 
 
@@ -85,6 +89,12 @@ def card_of_size(gib: float, *, ram: int = 0) -> Card:
             "give such as 24",
         )
     return Card(f"a card of {gib:g} GiB", int(gib * GIB), int(gib * GIB), True, ram=ram, here=False)
+
+
+def room(card: Card) -> int:
+    """Bytes that a run may take: what is free, less the reserve."""
+    reserve = CPU_RESERVE if card.kind == "cpu" else RESERVE
+    return int(card.memory_free - reserve * card.memory_total)
 
 
 def card_here(spec: RunSpec, machine: Machine) -> Card:
@@ -111,6 +121,7 @@ def _gpu(gpu: Gpu, machine: Machine) -> Card:
         bandwidth=known.bandwidth * memory if known and known.bandwidth else None,
         ram=0 if shared else machine.ram_available,
         index=gpu.index,
+        listed=known.name if known else None,
         doubt=doubt,
     )
 

@@ -8,8 +8,9 @@ from core.machine import Finding, Machine
 from core.models.catalogue import entry
 from core.models.hub import cached_folder
 from core.models.shape import ModelShape
-from core.numbers import duration
+from core.numbers import duration, gib
 from core.plan.cards import Card
+from core.plan.memory import CONTEXT
 from core.plan.objective import LEAST_BATCH, NAMES, asked_by, objective_of, refusal
 from core.spec import Method, RunSpec
 
@@ -26,19 +27,19 @@ def of_plan(
     card: Card,
     methods: tuple[MethodPlan, ...],
     recommended: Method | None,
-    way_out: str,
 ) -> tuple[Finding, ...]:
-    """What the user should know of the plan; `stop` where it cannot work.
-
-    `way_out`: the smallest change with which something would fit.
-    """
+    """What the user should know of the plan; `stop` where it cannot work."""
     found = []
+    if card.kind == "gpu" and card.memory_free <= CONTEXT:
+        message = f"{gib(card.memory_free)} of {card.name} are free, and CUDA itself takes {gib(CONTEXT)}"
+        found.append(Finding("stop", "no_room", message, "end what holds its memory, or use another card"))
     chosen = next((one for one in methods if one.method == spec.method), None)
     if recommended is None and spec.method == "auto":
         message = f"{shape.name} does not fit on {card.name} with any method"
-        found.append(Finding("stop", "nothing_fits", message, way_out))
+        least = min(methods, key=lambda one: one.bytes.total)
+        found.append(Finding("stop", "nothing_fits", message, way_out(least)))
     elif chosen is not None and not chosen.fits:
-        todo = f"take method: {recommended}" if recommended else way_out
+        todo = f"take method: {recommended}" if recommended else way_out(chosen)
         message = f"{chosen.method} does not fit on {card.name}: it {chosen.reason}"
         found.append(Finding("stop", "does_not_fit", message, todo))
     if shape.context and spec.length and spec.length > shape.context:
@@ -64,6 +65,14 @@ def of_plan(
         message = f"{shape.architecture} is a family we do not know: its size is reckoned, not counted"
         found.append(Finding("info", "estimated", message, "watch the memory of the first steps"))
     return tuple(found)
+
+
+def way_out(one: MethodPlan) -> str:
+    """What would make the method fit: "QLoRA needs 1.1 GiB more: length 512; or RTX 3060 (11.7 GiB)"."""
+    name = {"full": "full tuning", "lora": "LoRA", "qlora": "QLoRA"}[one.method]
+    if one.out is None:
+        return f"{name} is the smallest, and does not fit"
+    return f"{name} needs {one.out.line}"
 
 
 def of_objective(spec: RunSpec, report: dict[str, Any] | None) -> tuple[Finding, ...]:
@@ -107,7 +116,12 @@ def of_box(spec: RunSpec, machine: Machine, shape: ModelShape, card: Card) -> tu
         message = f"{shape.name} has no weights: it is enough for a plan, not for a run"
         found.append(Finding("warn", "no_weights", message, "give a folder with *.safetensors, or a Hub id"))
     if not card.here:
+        if card.kind == "gpu" and card.ram == 0:
+            message = "the memory of that card's box is not known: no layer is planned to wait there"
+            found.append(Finding("info", "ram_unknown", message, "give it with --ram GIB"))
         return tuple(found)
+    if card.doubt:
+        found.append(Finding("warn", "memory_doubt", card.doubt, "nvidia-smi shows what the driver says"))
     if spec.gpus != "auto":
         there = [gpu.index for gpu in machine.gpus if not gpu.error]
         missing = [index for index in spec.gpus if index not in there]

@@ -53,6 +53,8 @@ def filled_in(spec: RunSpec, plan: Plan, report: dict[str, Any] | None) -> RunSp
         "evaluate": spec.evaluate.model_copy(update={"every": spec.evaluate.every or look}),
         "name": spec.name or name_of(spec),
     }
+    if chosen.must_compile:  # the worker would find that it does not pay
+        filled["compile"] = True
     if spec.epochs is None and spec.steps is None:
         filled["epochs"] = chosen.epochs
     if spec.template == "auto" and template and template.get("origin") == "named":

@@ -21,6 +21,11 @@ UNEVEN = 1 / 8
 WORTH = 1.02
 """Times as fast as rows that divide a step evenly those that do not must be to be taken."""
 
+STARTING = 15.0
+"""Seconds in which a worker reads its libraries and the rows."""
+LOAD_RATE = 2e9
+"""Bytes a second of weights from a disk to the card. Measured 3.4 to 5 on a fast box; assumed for others."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -77,6 +82,8 @@ class Found:
     fits: bool
     why: str
     """Why the layers are compiled, or why not."""
+    must_compile: bool = False
+    """Too short to pay for it, and without it nothing fits."""
 
 
 def work_of(
@@ -96,16 +103,25 @@ def fastest(work: Work, room: int) -> Found:
     same question of the finished spec gets the same answer.
     """
     kind, spec = work.card.kind, work.spec
-    able, why = compiling.pays(
-        None, kind, asked=spec.compile, objective=work.objective, capable=work.card.bf16
-    )
+    able, why = may_compile(work)
+    if not able:
+        return replace(_best(work, room, compiled=False), why=why)
+    found = _best(work, room, compiled=True)
+    seconds = _training(work, replace(found.setting, compiled=False))
+    able, why = compiling.pays(seconds, kind, asked=spec.compile)
     if able:
-        found = _best(work, room, compiled=True)
-        seconds = _training(work, replace(found.setting, compiled=False))
-        able, why = compiling.pays(seconds, kind, asked=spec.compile)
-        if able:
-            return replace(found, why=why)
-    return replace(_best(work, room, compiled=False), why=why)
+        return replace(found, why=why)
+    plain = replace(_best(work, room, compiled=False), why=why)
+    if plain.fits or not found.fits:
+        return plain
+    return replace(found, why=f"{why}, but without it nothing fits", must_compile=True)
+
+
+def may_compile(work: Work) -> tuple[bool, str]:
+    """Whether layers can be compiled at all, whatever that costs, and why."""
+    return compiling.pays(
+        None, work.card.kind, asked=work.spec.compile, objective=work.objective, capable=work.card.bf16
+    )
 
 
 def _best(work: Work, room: int, *, compiled: bool) -> Found:
@@ -127,11 +143,11 @@ def _best(work: Work, room: int, *, compiled: bool) -> Found:
 
 def smallest(work: Work, *, compiled: bool) -> tuple[Setting, Bytes]:
     """The setting that takes least, and what it takes."""
+    # one pass a step needs no gradients from the pass before; many passes are small
+    batches = _batches(work)
     tried = [
-        _at(work, optimizer, batch, place, compiled)
-        for optimizer in _optimizers(work)
-        for batch in _batches(work)
-        for place in ((0.0, 0.5, 1.0) if work.spec.recompute == "auto" else _places(work))
+        _at(work, _optimizers(work)[-1], batch, _places(work)[-1], compiled)
+        for batch in dict.fromkeys((batches[0], batches[-1]))
     ]
     return min(tried, key=lambda one: (one[1].total, one[0].batch))
 
@@ -290,6 +306,12 @@ def seconds_of(work: Work, setting: Setting) -> float | None:
     if training is None:
         return None
     return training + (compiling.SECONDS if setting.compiled else 0.0)
+
+
+def first_step_of(work: Work, setting: Setting) -> float:
+    """Seconds from the start to the first step, without a download."""
+    stored = work.shape.parameters * 2
+    return STARTING + stored / LOAD_RATE + (compiling.SECONDS if setting.compiled else 0.0)
 
 
 def _training(work: Work, setting: Setting, *, typical: bool = True) -> float | None:

@@ -84,8 +84,19 @@ def test_memory_held_by_others_names_who():
     holder = Process(4242, "python", "ann", 9 * GIB)
     busy = replace(GPU, memory_used=10 * GIB, memory_free=14 * GIB, processes=(holder,))
     severity, message, todo = found(replace(SOUND, gpus=(busy,)))["gpu_busy"]
-    assert severity == "warn" and "10.0 of 24.0 GiB" in message and "python (pid 4242, ann)" in message
+    assert (
+        severity == "warn" and "10.0 of 24.0 GiB" in message and "python (pid 4242, ann, 9.0 GiB)" in message
+    )
     assert "kill 4242" in todo
+
+
+def test_two_that_hold_one_card_are_both_named_and_so_is_one_of_the_host():
+    holders = (Process(4242, "python", "ann", 5 * GIB), Process(77, None, None, 2 * GIB))
+    busy = replace(GPU, memory_used=7 * GIB, memory_free=17 * GIB, processes=holders)
+    _, message, _ = found(replace(SOUND, gpus=(busy,)))["gpu_busy"]
+    assert "python (pid 4242, ann, 5.0 GiB), pid 77 (2.0 GiB)" in message
+    large = replace(GPU, memory_total=141 * GIB, memory_used=5 * GIB, processes=holders)
+    assert "gpu_busy" in found(replace(SOUND, gpus=(large,))), "little of a large card, and still 5 GiB"
 
 
 def test_memory_held_by_nobody_that_can_be_named(nvml):

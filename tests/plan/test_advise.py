@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from core.models.catalogue import catalogue
 from core.models.shape import shape_from_config
-from core.plan.advise import advise, room
-from core.plan.cards import card_here, card_named, card_of_size
+from core.plan.advise import advise
+from core.plan.cards import card_here, card_named, card_of_size, room
 from core.plan.memory import Bytes
 from core.plan.resolve import resolve
 from tests.plan.boxes import GIB, box, gpu, model, report, spec
@@ -38,10 +38,36 @@ def test_where_nothing_fits_the_smallest_change_is_named():
     found = plan("Qwen/Qwen3-32B", 12)
     assert found.recommended is None and not any(one.fits for one in found.methods)
     (stop,) = [one for one in found.findings if one.severity == "stop"]
-    assert stop.code == "nothing_fits" and "short of" in stop.todo
-    tight = plan("Qwen/Qwen3-8B", 8, length=8192, data=report(longest=9000, mean=4000))
-    if tight.recommended is None:
-        assert "with length" in tight.reason
+    assert stop.code == "nothing_fits" and "GiB more: no setting gives that; a card such as" in stop.todo
+    tight = plan("Qwen/Qwen3-8B", 8, length=2048, data=report(longest=9000, mean=4000))
+    assert tight.recommended is None and "more: length" in tight.reason and tight.of("qlora").out
+
+
+def test_a_card_that_others_have_filled():
+    full = plan_on(gpu(24, held=23.8))
+    assert "no_room" in [one.code for one in full.findings if one.severity == "stop"]
+    half = plan_on(gpu(24, held=12)).of("lora")
+    assert half.out and half.out.ways[0].words == "an end to what holds 12.0 GiB of the card"
+    lying = plan_on(replace(gpu(24), memory_free=80 * GIB))
+    assert "cannot be" in next(one.message for one in lying.findings if one.code == "memory_doubt")
+
+
+def plan_on(one):
+    return advise(spec(), box(one), model("Qwen/Qwen3-8B"), report())
+
+
+def test_what_must_be_compiled_to_fit_is_compiled_and_the_worker_is_told():
+    """A run too short to pay for compiling, on a card where uncompiled layers do not fit."""
+    few = report(rows=40, longest=2048, mean=1500.0)
+    found = None
+    for tenths in range(60, 120):
+        card = replace(gpu(tenths / 10), name="NVIDIA H200")
+        found = advise(spec(LLAMA), box(card, ram=8), model(LLAMA), few)
+        if found.of("qlora").must_compile:
+            break
+    assert found is not None and found.of("qlora").must_compile and found.of("qlora").fits
+    assert "without it nothing fits" in found.of("qlora").compile_why
+    assert resolve(spec(LLAMA, method="qlora"), found, model(LLAMA), few).compile is True
 
 
 def test_full_tuning_for_a_small_model_with_much_to_learn():

@@ -7,8 +7,8 @@ import pytest
 
 from core.data.lengths import describe, fitted, longer_than
 from core.models.shape import ModelShape
-from core.plan.advise import advise, room
-from core.plan.cards import card_of_size
+from core.plan.advise import advise
+from core.plan.cards import card_of_size, room
 from core.plan.length import at_length
 from tests.plan import boxes
 

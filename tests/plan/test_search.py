@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from core.plan import search
-from core.plan.advise import advise, room
-from core.plan.cards import card_named
+from core.plan.advise import advise
+from core.plan.cards import card_named, room
 from core.plan.search import Setting, bytes_of, fastest, rate_of, work_of
 from tests.plan.boxes import GIB, box, model, report, spec
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from core.models.catalogue import catalogue
 from core.models.shape import shape_from_config
 from core.plan import speed
-from core.plan.cards import card_named, card_of_size, known_cards
+from core.plan.card_names import known_cards
+from core.plan.cards import card_named, card_of_size
 from core.plan.compiling import pays, training_seconds
 from tests.plan.boxes import model, spec
 

@@ -11,7 +11,7 @@ from core.errors import UserError
 from core.machine import look
 from core.machine.gpus import Gpu
 from core.models import hub
-from core.plan.advise import room
+from core.plan.cards import room
 from tests.tui.steps import until
 from tui.model_list import Offer, card_of, catalogue_offers, demo_model, matches, recommended
 from tui.screens import model as model_screen
