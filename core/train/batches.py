@@ -46,6 +46,10 @@ class Packs(Sequence[Any]):
     def __len__(self) -> int:
         return len(self._ends)
 
+    def most(self) -> int:
+        """Rows of the pack that has most of them."""
+        return max(end - begin for begin, end in pairwise([0, *self._ends]))
+
     def __getitem__(self, place: Any) -> list[Row]:
         if not 0 <= place < len(self):
             raise IndexError(place)
@@ -77,6 +81,9 @@ class Layout:
     """lines: tokens of the longest row."""
     count: int | None = None
     """A smaller pass, such as the last of an epoch, is filled up to so many rows or packs with empty ones."""
+    borders: int | None = None
+    """lines: so many numbers tell the borders of every pass, and lines have few lengths: as a recorded pass
+    wants it (`core.train.engine.graphs`)."""
     masked: bool = False
     """rows: with an attention mask all the same: the router of experts must not count padding."""
 
@@ -120,7 +127,7 @@ def collate(examples: Sequence[Row | list[Row]], pad: int, layout: Layout | None
     if layout.count and (layout.kind == "rows" or layout.length):
         lines += [_filler(layout.longest or 1, pad)] * (layout.count - len(lines))
     if layout.kind == "lines":
-        lines = [_on_one_line(lines, layout.length, pad)]
+        lines = [_on_one_line(lines, layout, pad)]
     ids = [[token for row in line for token in row["input_ids"]] for line in lines]
     batch: dict[str, Any] = {
         "input_ids": _filled(ids, pad, layout),
@@ -133,6 +140,7 @@ def collate(examples: Sequence[Row | list[Row]], pad: int, layout: Layout | None
         batch["position_ids"] = _filled(places, 0, layout)
     if layout.kind == "lines":
         ends = list(accumulate((len(row["input_ids"]) for row in lines[0]), initial=0))
+        ends += ends[-1:] * ((layout.borders or 0) - len(ends))  # rows of no tokens
         batch["cu_seq_lens_q"] = batch["cu_seq_lens_k"] = torch.tensor(ends, dtype=torch.int32)
         longest = max(map(len, (row["input_ids"] for row in lines[0])))
         batch["attention_mask"] = NO_MASK
@@ -157,16 +165,22 @@ def _filler(tokens: int, pad: int) -> list[Row]:
     return [{"input_ids": [pad] * tokens, "learned": [0] * tokens}] if tokens > 0 else []
 
 
-def _on_one_line(lines: list[list[Row]], length: int | None, pad: int) -> list[Row]:
-    """All rows in order. What fills up a pack to `length`, or the line to a whole `STEP`, is a row too."""
-    if length is None:
+def _on_one_line(lines: list[list[Row]], layout: Layout, pad: int) -> list[Row]:
+    """All rows in order. What fills up a pack to its length, or the line to one of its, is a row too."""
+    if layout.length is None:
         rows = [row for line in lines for row in line]
-        return rows + _filler(-sum(len(row["input_ids"]) for row in rows) % STEP, pad)
+        tokens = sum(len(row["input_ids"]) for row in rows)
+        return rows + _filler(-tokens % (coarse(tokens) if layout.borders else STEP), pad)
     return [
         row
         for line in lines
-        for row in line + _filler(length - sum(len(row["input_ids"]) for row in line), pad)
+        for row in line + _filler(layout.length - sum(len(row["input_ids"]) for row in line), pad)
     ]
+
+
+def coarse(tokens: int) -> int:
+    """Steps of a line's length where lines have few of them: eight from each power of two to the next."""
+    return max(STEP, 2 ** (tokens.bit_length() - 4))
 
 
 def _filled(lines: list[list[Any]], value: float, layout: Layout) -> torch.Tensor:

@@ -33,10 +33,14 @@ class Device:
         return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[self.precision]
 
     def autocast(self) -> Any:
-        """A context in which a model of `core.train.model` may be called outside the trainer."""
+        """A context in which a model of `core.train.model` may be called outside the trainer.
+
+        Its cache is for weights in fp32, which are many in fp16 alone; a recorded pass may not have one.
+        """
         import torch
 
-        return torch.autocast(self.kind, dtype=self.dtype, enabled=self.precision != "fp32")
+        enabled, cached = self.precision != "fp32", self.precision == "fp16"
+        return torch.autocast(self.kind, dtype=self.dtype, enabled=enabled, cache_enabled=cached)
 
 
 def one_gpu() -> list[str]:

@@ -109,13 +109,14 @@ class Tuner(SFTTrainer):
         """`head`: None where the model's logits are not plain, or its experts have a loss of their own; the
         library's is used then."""
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        self._parts, self._pad = (train, held_out or []), pad or 0
         super().__init__(
             model=model,
             args=args,
             train_dataset=numbers(0, range(len(train))),
             eval_dataset=numbers(1, range(len(held_out))) if held_out else None,
             processing_class=tokenizer,
-            data_collator=collator((train, held_out or []), partial(collate, pad=pad or 0, layout=layout)),
+            data_collator=self._collator(layout),
         )
         self._device, self._on_evaluating, self._head = device, on_evaluating, head
         self.trained_tokens = 0
@@ -125,6 +126,13 @@ class Tuner(SFTTrainer):
         self.model.zero_grad = partial(forget, self._learned)
         self.control: Any
         self._globalstep_last_logged: int
+
+    def lay_out(self, layout: Layout) -> None:
+        """From here on rows are laid out so."""
+        self.data_collator = self._collator(layout)
+
+    def _collator(self, layout: Layout) -> Any:
+        return collator(self._parts, partial(collate, pad=self._pad, layout=layout))
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
@@ -157,7 +165,7 @@ class Tuner(SFTTrainer):
         labels = inputs.pop("labels")
         count = num_items_in_batch if num_items_in_batch is not None else max(1, at.shape[0])
         whole = model_of(self.model)
-        with self.accelerator.autocast():
+        with self._device.autocast():
             hidden = whole.base_model(**inputs, use_cache=False).last_hidden_state
             head = whole.get_output_embeddings()
             hidden = hidden.reshape(labels.numel(), -1)

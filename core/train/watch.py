@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from transformers import TrainerCallback
@@ -38,12 +38,14 @@ class Watch(TrainerCallback):
         held_out: Sequence[dict[str, list[int]]],
         *,
         checkpoint_bytes: int,
+        peak: Callable[[], int | None] = lambda: None,
         tokens: int = 0,
         seconds: float = 0.0,
     ):
-        """`tokens` and `seconds` are what an earlier worker of this run has come to."""
+        """`peak`: bytes of the card at the fullest moment so far. `tokens` and `seconds` are what an earlier
+        worker of this run has come to."""
         self._run, self._spec, self._log, self._stage, self._asked = run, spec, log, stage, asked
-        self._device, self._tokenizer, self._template = device, tokenizer, template
+        self._device, self._tokenizer, self._template, self._peak = device, tokenizer, template, peak
         self._evaluates, self._questions = bool(held_out), answers.questions(held_out)
         self._checkpoint_bytes = checkpoint_bytes
         self._tokens_before, self.tokens, self.seconds = tokens, tokens, seconds
@@ -101,7 +103,7 @@ class Watch(TrainerCallback):
         if first:
             self.first_step_seconds = round(passed, 3)
         self.losses.append(loss)
-        self.peak = _peak(self._device)
+        self.peak = self._peak()
         # figures may be those of an earlier step than the trainer is at
         step, epoch = int(logs.get("step", state.global_step)), logs.get("epoch", state.epoch)
         self._log.write(
@@ -224,11 +226,3 @@ def _look_due(step: int, steps: int, every: int | None) -> bool:
 
 def _due(step: int, every: int | None) -> bool:
     return every is not None and step % every == 0
-
-
-def _peak(device: Device) -> int | None:
-    if device.kind != "cuda":
-        return None
-    import torch
-
-    return int(torch.cuda.max_memory_allocated())

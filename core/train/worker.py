@@ -159,12 +159,14 @@ def train(run: RunFolder, log: Log, asked: Asked, course: Course) -> End:
     from core.models.shape import read_folder
     from core.train import result
     from core.train.batches import Packs, refuse_leaks
-    from core.train.engine.setup import compiles, engine_for, warm_up
+    from core.train.engine.setup import compiles, engine_for
+    from core.train.engine.warm import record, warm_up
     from core.train.trainer import Tuner, arguments, steps_of
     from core.train.watch import Watch, diverged
 
     held_out = within(built.eval or [], EVALUATED_TOKENS[where.kind])
     train_on: Sequence[Any] = Packs(built.train, spec.length or 0) if spec.packing else built.train
+    most = train_on.most() if isinstance(train_on, Packs) else None
     steps = steps_of(spec, len(train_on))
     lengths = built.train.lengths()
     mean = float(lengths.sum()) / len(train_on) if spec.packing else float(lengths.mean())
@@ -176,8 +178,6 @@ def train(run: RunFolder, log: Log, asked: Asked, course: Course) -> End:
     if spec.packing:
         with where.autocast():
             refuse_leaks(model, engine.layout)
-    if where.kind == "cuda":  # elsewhere there was nothing to choose
-        log.write(Finding("info", "engine", engine.in_words(), "", ""))
     if course.measuring:
         kto = objective == "kto"
         spec, train_on, held_out = course.measuring.narrowed(
@@ -195,6 +195,7 @@ def train(run: RunFolder, log: Log, asked: Asked, course: Course) -> End:
         built.template,
         held_out,
         checkpoint_bytes=checkpoint_bytes,
+        peak=engine.peak,
         tokens=before.tokens if before else 0,
         seconds=before.seconds if before else 0.0,
     )
@@ -240,8 +241,11 @@ def train(run: RunFolder, log: Log, asked: Asked, course: Course) -> End:
         if failed:
             todo = "mend what worker.log shows, or set compile: false next time to start at once"
             log.write(Finding("warn", "not-compiled", failed, "the run goes on, slower", todo))
-    if where.kind == "cuda" and not course.measuring:
-        torch.cuda.reset_peak_memory_stats()
+        record(engine, tuner, most)
+    if where.kind == "cuda":  # elsewhere there was nothing to choose
+        log.write(Finding("info", "engine", engine.in_words(), "", ""))
+    if not course.measuring:
+        engine.begin()
     tuner.train(resume_from_checkpoint=str(resumed[1]) if resumed else None)
     engine.first_step_seconds = watch.first_step_seconds
     step = tuner.state.global_step

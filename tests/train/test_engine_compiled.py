@@ -11,7 +11,8 @@ from torch._dynamo.utils import counters
 from core.plan.dial import Hold
 from core.train.batches import Layout
 from core.train.engine import layers, peft_layers
-from core.train.engine.setup import Engine, warm_up
+from core.train.engine.setup import Engine
+from core.train.engine.warm import warm_up
 
 WIDE, NARROW = 96, 32
 HELD = [Hold.ALL, Hold.NARROW, Hold.ALL, Hold.NARROW, Hold.INPUT]

@@ -4,6 +4,7 @@ Layers in the host's memory, rows end to end, four-bit weights; in bf16, against
 bitsandbytes compute. Gradients are compared by their direction and length, since bf16 rounds each product.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -64,9 +65,16 @@ def plain_lora(model: Any) -> Any:
     return tuned
 
 
-def ours(model: Any, plain: Any, recompute: float, method: str = "lora", **more: Any) -> tuple[Any, Engine]:
+def ours(
+    model: Any,
+    plain: Any,
+    recompute: float,
+    method: str = "lora",
+    compiled: bool | None = None,
+    **more: Any,
+) -> tuple[Any, Engine]:
     """Compiled from where layers wait in the host's memory: those that are not compiled cannot."""
-    compiled = recompute > 0
+    compiled = recompute > 0 if compiled is None else compiled
     mapping = {"model": "m", "data": "d", "method": method, "recompute": recompute, "batch": 4, "length": 512}
     spec = parse_spec({**mapping, "lora": {"rank": 8}, **more})
     tuned = models.with_adapters(model, spec, CARD)
@@ -90,9 +98,10 @@ def alone() -> dict[str, Any]:
     return batch | {"attention_mask": mask}
 
 
-def learned_from(model: Any, batch: dict[str, Any]) -> tuple[float, torch.Tensor]:
-    """The mean loss, and the gradients of all that learns in one line."""
-    model.zero_grad()
+def learned_from(model: Any, batch: dict[str, Any], keep: bool = False) -> tuple[float, torch.Tensor]:
+    """The mean loss, and the gradients of all that learns in one line; `keep`: added to those before."""
+    if not keep:
+        model.zero_grad()
     inputs = {name: one for name, one in batch.items() if name not in FOR_THE_LOSS}
     inputs = {name: one.cuda() if isinstance(one, torch.Tensor) else one for name, one in inputs.items()}
     with CARD.autocast():
@@ -160,6 +169,41 @@ def test_four_bit_layers_learn_what_peft_s_learn(recompute: float, tmp_path: Any
     model, engine = ours(packed_in_four_bits(tmp_path), plain, recompute, method="qlora")
     batch = collate(rows(), 0, engine.layout)
     assert_near(learned_from(model, batch), learned_from(plain, alone()))
+
+
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+@pytest.mark.parametrize("packing", [False, True], ids=["unpacked", "packed"])
+def test_recorded_passes_learn_the_same(packing: bool, method: str, tmp_path: Any) -> None:
+    base = fresh if method == "lora" else lambda: packed_in_four_bits(tmp_path)
+    plain = plain_lora(base())
+    model, engine = ours(base(), plain, 0.0, method, compiled=True, packing=packing)
+    graphs = engine.holder.graphs
+    assert graphs is not None
+    layout = replace(engine.layout, borders=9)
+    once = learned_from(plain, alone())
+    learned_from(model, collate(rows(packing), 0, layout))
+    graphs.on = True
+    weights = [one for one in model.parameters() if one.requires_grad]
+    for _ in range(3):
+        assert_near(learned_from(model, collate(rows(packing), 0, layout)), once)
+    fewer = collate(rows(packing)[:1], 0, layout)
+    graphs.on = False
+    others = learned_from(model, fewer)
+    graphs.on = True
+    assert_near(learned_from(model, fewer), others)
+    assert_near(learned_from(model, collate(rows(packing), 0, layout)), once)
+    # a second and a third pass of one step add their gradients
+    for _ in range(2):
+        before = [one.grad.clone() for one in weights]
+        now = learned_from(model, fewer, keep=True)
+        added = torch.cat([(one.grad - b).flatten() for one, b in zip(weights, before, strict=True)])
+        assert_near((now[0], added), others)
+    with torch.no_grad():  # a recording sees the adapters as they are now
+        for one in (*weights, *(other for other in plain.parameters() if other.requires_grad)):
+            one.mul_(1.5)
+    assert_near(learned_from(model, collate(rows(packing), 0, layout)), learned_from(plain, alone()))
+    torch.cuda.synchronize()
+    assert graphs.bytes > 0 and graphs.peak() > torch.cuda.memory_allocated()
 
 
 def test_a_four_bit_weight_is_read_as_bitsandbytes_reads_it(tmp_path: Any) -> None:

@@ -20,6 +20,7 @@ from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selectiv
 
 from core.plan.dial import WAITING, Hold
 from core.train.engine import adapter  # noqa: F401  its ops are named below
+from core.train.engine.graphs import Graphs
 from core.train.engine.host import Host
 
 ALL_KINDS = ("all", "narrow", "input")
@@ -94,6 +95,7 @@ class Holder:
         loose: bool,
         four_bits: bool = False,
         host: Host | None = None,
+        graphs: Graphs | None = None,
     ):
         """`random`: whether the layers draw numbers (dropout), which must be the same when computed again.
 
@@ -102,7 +104,7 @@ class Holder:
         """
         self._policies = {hold: policy(hold, widest) for hold in (Hold.ALL, Hold.NARROW, Hold.INPUT)}
         self._random, self._loose, self._always = random, loose, four_bits
-        self.host = host
+        self.host, self.graphs = host, graphs
         self._first_waiting: nn.Module | None = None
         self.compiled = compiled
         self._run: Any = torch.compile(_held) if compiled else _held
@@ -111,6 +113,8 @@ class Holder:
         """From here on the layers run as they are, and hold the same; but nothing waits in the host's memory:
         what selective checkpointing keeps of a layer that is not compiled, no hook can move."""
         self.compiled, self._run = False, _held
+        if self.graphs:
+            self.graphs.on = False
 
     def take(self, layer: nn.Module, hold: Hold) -> None:
         """From here on the layer's forward pass holds so much."""
@@ -119,6 +123,11 @@ class Holder:
         waits = hold in WAITING
         if waits and self._first_waiting is None:
             self._first_waiting = layer
+
+        def run(hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
+            return self._as(INSTEAD.get(hold, hold), layer, whole, hidden, args, kwargs)
+
+        runs = self.graphs.layer(run) if self.graphs else run
 
         def forward(hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
             held = self.compiled or self._always or hold is not Hold.ALL
@@ -131,7 +140,7 @@ class Holder:
             if waits and self.compiled and self.host is not None:
                 with self.host.layer(hidden, layer is self._first_waiting):
                     return self._as(THERE[hold], layer, whole, hidden, args, kwargs)
-            return self._as(INSTEAD.get(hold, hold), layer, whole, hidden, args, kwargs)
+            return runs(hidden, *args, **kwargs)
 
         layer.forward = forward
 

@@ -1,7 +1,5 @@
 """The engine of one run: decided from the spec and the rows, put on the model, warmed up, and told."""
 
-import time
-import traceback
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +18,7 @@ from core.train.batches import Layout, layout_of
 from core.train.device import Device
 from core.train.engine import attention
 from core.train.engine.attention import CAPABILITY
+from core.train.engine.graphs import Graphs
 from core.train.engine.head import Head, is_plain
 from core.train.engine.host import Host
 from core.train.engine.layers import Holder, by_pieces, decoder_layers
@@ -38,6 +37,9 @@ class Engine:
     kinds: tuple[Hold, ...]
     head: Head | None
     holder: Holder = field(repr=False)
+    recorded: bool = False
+    """Whether a pass over the layers is started as a whole (`core.train.engine.graphs`)."""
+    recorded_why: str = ""
     compile_seconds: float | None = None
     first_step_seconds: float | None = None
     load_seconds: float | None = None
@@ -55,11 +57,28 @@ class Engine:
             "first_step_seconds": self.first_step_seconds,
             "compile_seconds": self.compile_seconds,
             "host_bytes": self.holder.host.bytes if self.holder.host else 0,
+            "recorded": self.recorded,
+            "recorded_why": self.recorded_why,
         }
+
+    def peak(self) -> int | None:
+        """Bytes of the card at the fullest moment since `begin`; None without a card."""
+        if not torch.cuda.is_available():
+            return None
+        graphs = self.holder.graphs
+        return graphs.peak() if graphs else int(torch.cuda.max_memory_allocated())
+
+    def begin(self) -> None:
+        """From here on the peak is counted."""
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        if self.holder.graphs:
+            self.holder.graphs.begin()
 
     def in_words(self) -> str:
         how = "compiled" if self.compiled else "not compiled"
-        return f"layers are {how}: {self.why}; {in_words(self.kinds)}; {self.attention}"
+        whole = ", started as a whole" if self.recorded else ""
+        return f"layers are {how}: {self.why}{whole}; {in_words(self.kinds)}; {self.attention}"
 
 
 def compiles(
@@ -131,13 +150,20 @@ def hold_layers(
             host = Host(model.parameters(), widest)
     if host is None:
         kinds = holds(recompute, len(layers), host=False)
+    random = draws(model)
+    # numbers that are drawn and experts that are chosen differ from pass to pass; a recording does not
+    records = cuda and compiled and host is None and not random and not shape.experts
+    learned = [one for layer in layers for one in layer.parameters() if one.requires_grad]
+    if spec.method == "full" and (spec.accumulate or 1) > 1:
+        records = False  # gradients of a whole model twice
     holder = Holder(
         widest,
         compiled=compiled,
-        random=draws(model),
+        random=random,
         loose=loose,
         four_bits=spec.method == "qlora" and cuda,
         host=host,
+        graphs=Graphs(learned, device.dtype) if records and device.precision != "fp32" else None,
     )
     holder.take_all(layers, kinds)
     if not shape.experts and set(kinds) == {Hold.HOST}:
@@ -151,44 +177,3 @@ def draws(model: Any) -> bool:
     return any(isinstance(one, torch.nn.Dropout) and one.p > 0 for one in model.modules()) or bool(
         getattr(model.config.get_text_config(), "attention_dropout", 0)
     )
-
-
-def warm_up(engine: Engine, tuner: Any) -> str | None:
-    """One pass that is not learned from, so that all is compiled when the run begins; seconds in `engine`.
-
-    Returns why compiling failed; the layers then run as they are, and hold the same. None: it did not.
-    """
-    begun = time.monotonic()
-    try:
-        _pass(tuner)
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:
-        traceback.print_exc()
-        engine.holder.uncompile()
-        if engine.head:
-            engine.head.uncompile()
-        torch.compiler.reset()
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        engine.compiled, engine.why = False, f"compiling failed ({lines[0][:160]})"
-        return engine.why
-    engine.compile_seconds = round(time.monotonic() - begun, 2)
-    return None
-
-
-def _pass(tuner: Any) -> None:
-    """Forward and backward over the first rows, with nothing left behind but what was compiled."""
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    rows = range(min(tuner.args.per_device_train_batch_size, len(tuner.train_dataset)))
-    with torch.random.fork_rng(devices):
-        batch = tuner.data_collator([tuner.train_dataset[place] for place in rows])
-        tuner.model.train()
-        inputs = {
-            name: one.to(tuner.args.device) if isinstance(one, torch.Tensor) else one
-            for name, one in batch.items()
-        }
-        tuner.compute_loss(tuner.model, inputs).backward()
-        tuner.model.zero_grad()
-    if devices:
-        torch.cuda.synchronize()
-    tuner.trained_tokens = 0
