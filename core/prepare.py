@@ -15,7 +15,9 @@ from core.machine import Machine, look
 from core.machine.host import hub_cache
 from core.models.shape import ModelShape, read_shape
 from core.plan.advise import Plan, advise
-from core.plan.cards import card_named, card_of_size
+from core.plan.cards import card_here, card_named, card_of_size
+from core.plan.prices import Prices, read_prices
+from core.plan.rent import Offer, offers
 from core.plan.resolve import filled_in, resolve
 from core.runs.space import findings, space
 from core.spec import RunSpec
@@ -106,33 +108,65 @@ def plan_for(
     *,
     vram: float | None = None,
     card: str | None = None,
+    ram: float | None = None,
     on_progress: Progress | None = None,
 ) -> tuple[Plan, RunSpec | None]:
-    """The plan for this machine, or for a card that need not be here: named, or of `vram` GiB; and the
-    spec with all that it leaves open filled in by the plan, None where there is no data or nothing fits.
+    """The plan for this machine, or for a card that need not be here: named, or of `vram` GiB, in a box of
+    which `ram` GiB are free; and the spec with all that it leaves open filled in by the plan, None where
+    there is no data or nothing fits.
 
     Without data (source NO_DATA) the plan has no steps and no time; without the model's tokenizer the
     lengths of the rows are assumed. UserError as `prepare`.
     """
     if vram is not None and card is not None:
         raise UserError("--vram and --card both name a card", "a plan is for one", "keep one of them")
-    spec = anchored(spec)
-    chosen = card_named(card) if card else card_of_size(vram) if vram is not None else None
-    shape = read_shape(spec.model, spec.revision)
-    report = None
-    if spec.data.source != NO_DATA:
-        request = inspect_request(spec)
-        try:
-            model = spec.model if shape.has_tokenizer else None
-            report = run_job("core.data.inspect", {**request, "model": model}, on_progress)
-        except UserError:
-            if model is None or Path(spec.model).is_dir():
-                raise
-            # a model that is not here and a Hub that does not answer: the rows can still be counted
-            report = run_job("core.data.inspect", {**request, "model": None}, on_progress)
-    plan = advise(spec, look(), shape, report, card=chosen)
+    if ram is not None and vram is None and card is None:
+        raise UserError("--ram is for a card that is not here", "", "give --card NAME or --vram GIB too")
+    spec, host, prices = anchored(spec), _ram(ram), read_prices()
+    elsewhere = None
+    if card is not None or vram is not None:
+        elsewhere = card_named(card, ram=host) if card is not None else card_of_size(vram or 0, ram=host)
+    shape, report = _shape_and_report(spec, on_progress)
+    machine = look()
+    chosen = prices.on(elsewhere or card_here(spec, machine))
+    plan = advise(spec, machine, shape, report, card=chosen)
     whole = report is not None and (spec.method != "auto" or plan.recommended is not None)
     return plan, filled_in(spec, plan, report) if whole else None
+
+
+def offers_for(
+    spec: RunSpec, *, ram: float | None = None, on_progress: Progress | None = None
+) -> tuple[tuple[Offer, ...], Prices]:
+    """What each known card could do, the best first, with the user's prices. UserError as `prepare`."""
+    spec, host, prices = anchored(spec), _ram(ram), read_prices()
+    shape, report = _shape_and_report(spec, on_progress)
+    return offers(spec, look(), shape, report, ram=host, prices=prices), prices
+
+
+def _ram(gib: float | None) -> int:
+    if gib is None:
+        return 0
+    if not 0 < gib <= 100_000:
+        raise UserError(f"--ram {gib:g} is no box", "its free memory is given in GiB", "give such as 64")
+    return int(gib * 2**30)
+
+
+def _shape_and_report(
+    spec: RunSpec, on_progress: Progress | None
+) -> tuple[ModelShape, dict[str, Any] | None]:
+    """What a plan needs of the model and of the data, None where there are none."""
+    shape = read_shape(spec.model, spec.revision)
+    if spec.data.source == NO_DATA:
+        return shape, None
+    request = inspect_request(spec)
+    model = spec.model if shape.has_tokenizer else None
+    try:
+        return shape, run_job("core.data.inspect", {**request, "model": model}, on_progress)
+    except UserError:
+        if model is None or Path(spec.model).is_dir():
+            raise
+        # a model that is not here and a Hub that does not answer: the rows can still be counted
+        return shape, run_job("core.data.inspect", {**request, "model": None}, on_progress)
 
 
 async def prepare_async(spec: RunSpec, on_progress: Progress | None = None) -> Prepared:

@@ -90,7 +90,7 @@ def advise(
     card = card or card_here(spec, machine)
     methods = tuple(_plan(spec, shape, card, report, method, ways) for method in get_args(Method))
     recommended, reason = _recommend(spec, shape, report, card, {one.method: one for one in methods})
-    shown = asdict(card) | {"room": room(card), "precision": card.precision}
+    shown = asdict(card) | {"room": room(card), "precision": card.precision, "price": price_of(spec, card)}
     found = findings.of_plan(spec, shape, card, methods, recommended)
     found += findings.of_objective(spec, report)
     found += findings.of_box(spec, machine, shape, card)
