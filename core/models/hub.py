@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,9 @@ from typing import Any
 from core.errors import UserError
 from core.machine.host import hub_cache, read_hub
 from core.models.catalogue import entry, nearest_model
-from core.models.shape import ModelShape, has_tokenizer, shape_from_config
-from core.models.weights import BYTES
-
-TIMEOUT = 5.0
-"""Seconds to wait for the Hub's first answer: a screen waits for it."""
+from core.models.remote import TIMEOUT, read_remote_headers
+from core.models.shape import ModelShape, has_tokenizer, read_config, shape_from_config, with_stored
+from core.models.weights import BYTES, Broken
 
 
 def cached_folder(model: str, revision: str | None = None) -> Path | None:
@@ -30,9 +27,9 @@ def cached_folder(model: str, revision: str | None = None) -> Path | None:
 
 
 def read_remote(model: str, revision: str | None = None) -> ModelShape:
-    """The shape of a model on the Hub: its config and what the Hub read from its safetensors headers.
+    """The shape of a model on the Hub: its config and the headers of its weight files.
 
-    Two small requests, no weights. UserError: as `explain` says it.
+    A few small requests, no weights. UserError: as `explain` says it, or a config that is of no such model.
     """
     import huggingface_hub
 
@@ -52,11 +49,12 @@ def read_remote(model: str, revision: str | None = None) -> ModelShape:
         raise
     except Exception as error:
         raise explain(error, model) from error
-    config = json.loads(Path(file).read_text(encoding="utf-8"))
-    return _described(model, config, names, info)
+    return _described(model, revision, read_config(Path(file)), names, info)
 
 
-def _described(model: str, config: dict[str, Any], names: dict[str, int], info: Any) -> ModelShape:
+def _described(
+    model: str, revision: str | None, config: dict[str, Any], names: dict[str, int], info: Any
+) -> ModelShape:
     shape = shape_from_config(model, config, hub=True)
     safetensors = [name for name in names if name.endswith(".safetensors") and "/" not in name]
     weights = safetensors or [
@@ -69,9 +67,23 @@ def _described(model: str, config: dict[str, Any], names: dict[str, int], info: 
         has_tokenizer=has_tokenizer(names),
         has_template=True if "chat_template.jinja" in names else _said_template(info),
     )
+    if revision is None and entry(
+        model
+    ):  # its size is known, and no more was asked than whether it can be had
+        return _by_the_hub(shape, info, "")
+    try:
+        stored = read_remote_headers(model, info.sha, names)
+    except Broken as error:
+        return _by_the_hub(shape, info, f"its weight files were not looked at: {error}")
+    return with_stored(shape, stored) if stored else _by_the_hub(shape, info, "")
+
+
+def _by_the_hub(shape: ModelShape, info: Any, why: str) -> ModelShape:
+    """The shape with the number of parameters that the Hub counted; by arithmetic where it counted none."""
     counted = getattr(info.safetensors, "parameters", None) or {}
+    notes = (*shape.notes, why) if why else shape.notes
     if not counted or any(kind not in BYTES or kind[0] not in "FB" for kind in counted):
-        return shape
+        return replace(shape, notes=notes)
     # the Hub counts what is stored: a tied head that is stored all the same would be counted twice
     total = sum(counted.values())
     if shape.tied and total - shape.parameters == shape.embedding:
@@ -84,7 +96,7 @@ def _described(model: str, config: dict[str, Any], names: dict[str, int], info: 
         other_parameters=max(0, total - shape.parameters),
         dtype_bytes=BYTES[most],
         estimated=False,
-        notes=tuple(note for note in shape.notes if "counted" not in note),
+        notes=tuple(note for note in notes if "counted" not in note),
     )
 
 
@@ -122,7 +134,7 @@ def explain(error: BaseException, model: str) -> UserError:
         return UserError(
             f"{model} is not on this machine",
             "HF_HUB_OFFLINE is set, so nothing is downloaded",
-            "unset HF_HUB_OFFLINE, or give the folder of a model",
+            f"unset HF_HUB_OFFLINE, or give the folder of a model{_or_meant(model)}",
             code=1,
         )
     if status == 401:
@@ -145,16 +157,19 @@ def explain(error: BaseException, model: str) -> UserError:
             f"see {page}",
         )
     if _no_network(error):
-        near = nearest_model(model)
-        meant = f" (or did you mean {near}?)" if near and near.lower() != model.lower() else ""
         return UserError(
             f"{model} cannot be fetched",
             "no network: the Hub does not answer, and the model is not in the cache",
-            f"connect this box, or give the folder of a model{meant}",
+            f"connect this box, or give the folder of a model{_or_meant(model)}",
             code=1,
         )
     first = next(iter(str(error).strip().splitlines()), type(error).__name__)
     return UserError(f"{model} cannot be fetched", first, f"see {page}", code=1)
+
+
+def _or_meant(model: str) -> str:
+    near = nearest_model(model)
+    return f" (or did you mean {near}?)" if near and near.lower() != model.lower() else ""
 
 
 def _not_there(model: str, why: str) -> UserError:

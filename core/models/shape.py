@@ -11,7 +11,12 @@ from core.errors import UserError
 from core.models import weights
 from core.models.catalogue import entry
 from core.models.count import Counted, Linear, count, text_config
+from core.models.quantised import ALL, NOTES, TUNABLE, stored_as
 from core.models.sizes import Odd, shown
+from core.models.tunable import EXAMPLE, refuse
+
+TEXT_ALONE = ("qwen3_5",)
+"""Families that also see, of which transformers loads the language model alone for causal use."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,10 @@ class ModelShape:
     """Parameters outside the language model, such as a vision tower."""
     kinds: tuple[tuple[int, tuple[Linear, ...]], ...] = ()
     """(layers, their matrices) of each kind where layers differ; `linears` are the most frequent one."""
+    text_alone: bool = False
+    """What lies beside the language model in its files is not loaded."""
+    tunable: tuple[str, ...] = ALL
+    """Methods that can be used on it as it is stored."""
 
     @property
     def embedding(self) -> int:
@@ -100,27 +109,33 @@ def looks_like_path(model: str) -> bool:
 
 def read_folder(folder: Path, name: str) -> ModelShape:
     """The shape of a model's folder; exact where the safetensors headers lie there, else by arithmetic."""
-    file = folder / "config.json"
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{name} is not a model", "no config.json in it", _what_to_give(folder)) from None
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{file} cannot be read", str(error), "download the model again, or mend the file"
-        ) from None
-    if not isinstance(config, dict):
-        raise UserError(f"{file} cannot be read", "it holds no JSON object", "download the model again")
-    shape = shape_from_config(name, config)
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{name} is not a model", "no config.json in it", _what_to_give(folder))
+    shape = shape_from_config(name, read_config(folder / "config.json"))
     tokenizer = has_tokenizer(file.name for file in folder.iterdir())
     shape = replace(
         shape, has_tokenizer=tokenizer, has_template=weights.has_template(folder) if tokenizer else None
     )
-    stored = weights.read_headers(folder)
+    try:
+        stored = weights.read_headers(folder)
+    except weights.Broken as error:
+        return replace(shape, notes=(*shape.notes, f"its weight files cannot be used: {error}"))
     if stored is None:
         size = weights.pickled_size(folder)
         return replace(shape, has_weights=size is not None, weight_bytes=size)
     return with_stored(shape, stored)
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """A config.json. UserError: it cannot be read, or holds no JSON object."""
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        why = str(error) if isinstance(error, OSError | json.JSONDecodeError) else "it is no JSON"
+        raise UserError(f"{file} cannot be read", why, "download the model again, or mend the file") from None
+    if not isinstance(config, dict):
+        raise UserError(f"{file} cannot be read", "it holds no JSON object", "download the model again")
+    return config
 
 
 def _what_to_give(folder: Path) -> str:
@@ -136,20 +151,15 @@ def shape_from_config(
     name: str, config: dict[str, Any], *, replace_with: dict[str, Any] | None = None, hub: bool = False
 ) -> ModelShape:
     """The shape that a config.json describes, by arithmetic. UserError: it is of no causal language model."""
+    refuse(name, config)
     try:
         counted = count(config)
     except Odd as error:
         raise UserError(
             f"{name} is no language model that can be tuned here",
             f"{error} (model_type: {shown(config.get('model_type', 'not said'))})",
-            "give a decoder model such as Qwen/Qwen3-0.6B",
+            EXAMPLE,
         ) from None
-    if config.get("is_encoder_decoder"):
-        raise UserError(
-            f"{name} is no language model that can be tuned here",
-            "it has an encoder and a decoder",
-            "give a decoder-only model such as Qwen/Qwen3-0.6B",
-        )
     dtype = config.get("dtype") or config.get("torch_dtype") or text_config(config).get("torch_dtype")
     shape = _shape(name, config, counted, 4 if dtype == "float32" else 2)
     if hub:
@@ -167,11 +177,15 @@ def _shape(name: str, config: dict[str, Any], counted: Counted, dtype_bytes: int
         )
     if counted.experts:
         notes.append("its experts are left as they are by LoRA, which adapts the attention alone")
-    if "quantization_config" in config:
-        notes.append("its weights are stored quantised")
+    if len(counted.kinds) > 1:
+        notes.append("its layers are of several kinds, so what is reckoned for one of them is less sure")
+    quantised = stored_as(name, config)
+    if quantised:
+        notes.append(NOTES[quantised])
     other = int(config.get("other_parameters", 0))
     if "vision_config" in config:
-        notes.append("its part that sees is not counted")
+        dropped = config.get("model_type") in TEXT_ALONE
+        notes.append(f"its part that sees is {'left out' if dropped else 'not counted'}")
     return ModelShape(
         name=name,
         architecture=family,
@@ -200,27 +214,41 @@ def _shape(name: str, config: dict[str, Any], counted: Counted, dtype_bytes: int
         expert_intermediate=counted.expert_intermediate,
         other_parameters=other,
         kinds=counted.kinds if len(counted.kinds) > 1 else (),
+        text_alone=config.get("model_type") in TEXT_ALONE,
+        tunable=TUNABLE[quantised],
     )
 
 
 def with_stored(shape: ModelShape, stored: weights.Stored) -> ModelShape:
-    """The shape with what the weight files themselves say: exact parameters, their type and their size."""
-    exact = stored.parameters
-    if shape.tied:
-        exact -= stored.head
-    if stored.quantised:  # packed integers do not tell how many parameters there are
+    """The shape with what the weight files themselves say: exact parameters, their type and their size.
+
+    Where config and files disagree both are said, and the files are trusted.
+    """
+    if stored.quantised or shape.tunable != ALL:  # packed integers do not tell how many parameters there are
         return replace(shape, has_weights=True, weight_bytes=stored.bytes)
-    notes = tuple(note for note in shape.notes if "not counted" not in note and "counted as" not in note)
+    exact = stored.parameters - (stored.head if shape.tied else 0)
+    language = exact - stored.beside
+    counted = shape.parameters - shape.other_parameters
+    notes = [note for note in shape.notes if "not counted" not in note and "counted as" not in note]
+    if stored.rows and stored.rows != shape.vocab:
+        said = f"its config.json says {shape.vocab:,} tokens"
+        notes.append(f"{said}, and its embedding has {stored.rows:,}: they must agree")
+    elif not shape.estimated and language != counted:
+        notes.append(
+            f"its config.json describes {counted:,} parameters, and its weight files hold {language:,}: "
+            "the files are gone by"
+        )
+    beside = 0 if shape.text_alone else stored.beside
     return replace(
         shape,
-        parameters=exact,
-        active_parameters=min(shape.active_parameters, exact),
-        other_parameters=max(0, exact - (shape.parameters - shape.other_parameters)),
+        parameters=language + beside,
+        active_parameters=min(shape.active_parameters, language + beside),
+        other_parameters=beside,
         dtype_bytes=stored.dtype_bytes,
         weight_bytes=stored.bytes,
         has_weights=True,
         estimated=False,
-        notes=notes,
+        notes=tuple(notes),
     )
 
 

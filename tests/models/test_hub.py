@@ -117,8 +117,8 @@ def remote(monkeypatch, tmp_path):
     return install
 
 
-def test_a_model_of_the_hub_is_counted_by_the_hub(remote):
-    files = {"config.json": 1, "model.safetensors": 999, "tokenizer.json": 5, "original/x.safetensors": 7}
+def test_a_model_of_the_hub_is_counted_by_the_hub_where_its_files_have_no_headers(remote):
+    files = {"config.json": 1, "pytorch_model.bin": 999, "tokenizer.json": 5, "original/x.safetensors": 7}
     remote({**LLAMA, "model_type": "unheard-of"}, {"BF16": 12_345}, files)
     shape = read_shape("acme/some-model")
     assert (shape.parameters, shape.weight_bytes, shape.has_tokenizer) == (12_345, 999, True)
@@ -126,7 +126,7 @@ def test_a_model_of_the_hub_is_counted_by_the_hub(remote):
 
 
 def test_a_tied_head_that_is_stored_twice_counts_once(remote):
-    remote(LLAMA, {"BF16": LLAMA_PARAMETERS + 6400}, {"config.json": 1, "model.safetensors": 9})
+    remote(LLAMA, {"BF16": LLAMA_PARAMETERS + 6400}, {"config.json": 1, "pytorch_model.bin": 9})
     assert read_shape("acme/some-model").parameters == LLAMA_PARAMETERS
 
 

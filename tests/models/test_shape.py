@@ -108,7 +108,9 @@ def test_masks_and_frequencies_in_old_weights_are_no_parameters(tmp_path):
 def test_weights_that_cannot_be_read_leave_the_arithmetic(tmp_path, broken):
     folder(tmp_path, LLAMA)
     (tmp_path / "model.safetensors").write_bytes(broken)
-    assert read_folder(tmp_path, "mine").parameters == LLAMA_PARAMETERS
+    shape = read_folder(tmp_path, "mine")
+    assert shape.parameters == LLAMA_PARAMETERS and not shape.has_weights
+    assert any("cannot be used: model.safetensors" in note for note in shape.notes)
 
 
 def test_where_a_chat_template_may_stand(tmp_path):
@@ -167,6 +169,7 @@ def test_what_is_no_model_is_refused_with_what_to_do(tmp_path):
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad/config.json").write_text("{not json")
     assert "cannot be read" in refusal(str(tmp_path / "bad")).what
-    assert "hidden_size" in refusal(str(folder(tmp_path / "vision", {"model_type": "vit"}))).why
+    assert "hidden_size" in refusal(str(folder(tmp_path / "odd", {"model_type": "unheard"}))).why
+    assert "continues text" in refusal(str(folder(tmp_path / "vision", {"model_type": "vit"}))).why
     encoder = folder(tmp_path / "t5", {**LLAMA, "model_type": "t5", "is_encoder_decoder": True})
     assert "encoder" in refusal(str(encoder)).why
