@@ -1,0 +1,96 @@
+"""Asks a process of its own what the run's real modules take, counted on tensors without numbers.
+
+That process (`core.train.trace`) makes the model from its config alone and puts on it what the run would:
+adapters, four bits, the dial, compiled layers, the loss in pieces. One step and one held-out pass then run op
+by op through shapes. Weights, scales, adapters, gradients, the optimiser's state, all that is kept, and what
+comes and goes are counted where they are made and given back. Load, save, merge, RAM and disk follow from
+those and from the closed form (`core.plan.phases`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+from core.errors import UserError
+from core.job import Progress, run_job
+from core.plan.estimate import Estimate
+from core.plan.memory import CONTEXT, FRAGMENTS, SLAB, Bytes
+from core.plan.phases import formula
+from core.plan.search import Setting, Work
+from core.spec import RunSpec
+
+ERROR = (-0.001, 0.009)
+"""Of a trace's tensors at a step's peak, most under and most over the card's: eight runs of two shapes on one
+H200 (tests/plan/test_trace.py). `python -m benchmarks.memory_grid` measures more."""
+SECONDS = 120.0
+PARTS = tuple(one.name for one in fields(Bytes))
+
+
+def trace(work: Work, setting: Setting, on_progress: Progress | None = None) -> Estimate:
+    """The estimate of the setting on a card, in 5 to 15 s. UserError: for a CPU, for preferences, and where
+    the model's modules cannot be traced; the closed form serves then."""
+    if work.card.kind != "gpu":
+        raise _cannot("a trace is of what a card would hold", "this run would compute on a CPU")
+    if work.objective != "sft":
+        raise _cannot(f"{work.objective} cannot be traced", "its passes are the library's own")
+    closed = formula(work, setting)
+    told = run_job("core.train.trace.job", request_of(work, setting), on_progress, timeout=SECONDS)
+    step = bytes_of(told, closed.step, setting)
+    standing = closed.step.weights + closed.step.quantization + closed.step.adapters
+    more = step.weights + step.quantization + step.adapters - standing
+    moments = step.optimizer - closed.step.optimizer
+    return replace(
+        closed,
+        kind="trace",
+        step=step,
+        load=closed.load + more,
+        evaluation=told["evaluation"] + CONTEXT,
+        save=closed.save + more + moments,
+        ram=closed.ram + step.host - closed.step.host,
+        error=ERROR,
+    )
+
+
+def request_of(work: Work, setting: Setting) -> dict[str, object]:
+    """What the process is asked: the run as it would be trained."""
+    spec = resolved(work, setting)
+    how = {
+        "batch": setting.batch,
+        "length": work.length,
+        "compiled": setting.compiled,
+        "host": setting.host,
+        "precision": work.precision,
+        "accumulate": work.accumulate(setting.batch),
+        "optimizer": setting.optimizer.removeprefix("paged_"),
+        "capability": 9.0 if work.card.bf16 else 7.5,
+    }
+    return {"spec": spec.model_dump(mode="json"), "how": how, "small_steps": work.objective != "sft"}
+
+
+def resolved(work: Work, setting: Setting) -> RunSpec:
+    """The spec with what the trace reads of it decided."""
+    return work.spec.model_copy(
+        update={
+            "method": work.method,
+            "recompute": setting.recompute,
+            "batch": setting.batch,
+            "length": work.length,
+            "accumulate": work.accumulate(setting.batch),
+            "precision": work.precision,
+            "optimizer": setting.optimizer,
+        }
+    )
+
+
+def bytes_of(told: dict[str, dict[str, int]], closed: Bytes, setting: Setting) -> Bytes:
+    """What was traced with what no trace sees: CUDA's context, fragments, and moments that are paged out."""
+    found = {part: int(told["step"].get(part, 0)) for part in PARTS}
+    if setting.optimizer.startswith("paged"):
+        found["optimizer"] //= 4
+    on_top = found["kept"] + found["live"] + found["loss"] + found["temporary"]
+    host = -(-int(told["host"]) // SLAB) * SLAB  # type: ignore[call-overload]
+    return Bytes(**found | {"context": closed.context, "fragments": int(FRAGMENTS * on_top), "host": host})
+
+
+def _cannot(what: str, why: str) -> UserError:
+    return UserError(what, why, "take the closed form: plan without --trace", code=1)

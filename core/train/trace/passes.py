@@ -1,0 +1,232 @@
+"""One step of a run on tensors without numbers: forward, loss, backward, optimiser; and a held-out pass."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from core.models.shape import ModelShape
+from core.plan.memory import _trl_loss
+from core.spec import RunSpec
+from core.train.device import Device
+from core.train.engine import attention, head, layers, setup
+from core.train.engine.head import CAPPED, Head
+from core.train.engine.peft_layers import Rounded
+from core.train.trace import card, fused
+from core.train.trace.host import Waiting
+from core.train.trace.live import Live
+from core.train.trace.model import scales_of
+
+WORKSPACES = {True: 2 * 32 * 2**20, False: 2 * (8 * 2**20 + 128 * 2**10)}
+"""Of the matrix library, one of the main thread and one of the backward pass's, on cards from compute
+capability 9.0 on and on others (torch, CUDABlas's default)."""
+SCALED = ("logits_scaling", "logit_scale", "lm_head_multiplier", *CAPPED)
+"""Of a config: what makes logits no plain product, so that the library's loss is used."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """How the rows of a pass lie, and what is put on the model."""
+
+    batch: int
+    length: int
+    compiled: bool
+    host: bool
+    precision: str
+    accumulate: int
+    optimizer: str
+    capability: float = 9.0
+
+
+@dataclass(frozen=True)
+class Traced:
+    step: dict[str, int]
+    """Bytes by part at the step's peak."""
+    evaluation: int
+    """Of all tensors at the peak of a held-out pass."""
+    host: int
+
+
+def trace(model: Any, spec: RunSpec, shape: ModelShape, how: Pass, mode: Live) -> Traced:
+    """Counts a step and a held-out pass of the model, which `core.train.trace.model` built."""
+    device = Device("cuda", how.precision)
+    whole = model.get_base_model() if hasattr(model, "get_base_model") else model
+    plain = is_plain(whole)
+    with card.here(how.capability):
+        lines = plain and attention.takes_lines(whole, device.dtype)[0]
+    if lines:
+        attention.use(whole)
+    rounded = Rounded(model, device.dtype)
+    whole.base_model.register_forward_pre_hook(rounded.refresh)
+    tokens = how.batch * how.length
+    with as_asked(how):
+        _, holder = setup.hold_layers(model, spec, shape, device, tokens, how.compiled, loose=False)
+    if how.compiled:
+        holder._run = fused.compiled(layers._held, mode)
+    told = Head(how.compiled)
+    told._soften = softened(mode) if how.compiled else head._soften
+    learned = [one for one in model.parameters() if one.requires_grad]
+    autocast = torch.autocast("cpu", device.dtype, enabled=how.precision != "fp32")
+
+    def forward() -> Tensor:
+        mode.label = "kept"
+        given = inputs(how, lines, masked=not plain or how.precision == "fp32")
+        hidden = whole.base_model(**given, use_cache=False).last_hidden_state
+        mode.label = "loss"
+        table, at = whole.get_output_embeddings(), torch.arange(tokens)
+        if not plain:
+            return _Library.apply(hidden, table.weight, shape, mode)
+        return told(hidden.reshape(tokens, -1), table.weight, table.bias, at, at, None, tokens)
+
+    def once() -> None:
+        with autocast:
+            loss = forward()
+        mode.label = "live"
+        loss.backward()
+
+    with mode, card.kernels():
+        model.train()
+        once()  # compiles
+        _forget(learned)
+        stands(mode, model, learned, rounded)
+        step = optimiser(model, learned, how, mode)
+        for one in learned:
+            one.register_post_accumulate_grad_hook(lambda own: mode.is_now([own.grad], "gradients"))
+        workspace = torch.empty(WORKSPACES[how.capability >= 9.0], dtype=torch.uint8)
+        mode.is_now([workspace], "temporary")
+        mode.counting = True
+        mode.afresh()
+        for _ in range(min(how.accumulate, 2)):
+            once()
+        mode.label = "temporary"
+        step()
+        fullest = dict(mode.at_most)
+        _forget(learned)
+        model.eval()
+        mode.afresh()
+        with torch.no_grad(), autocast:
+            forward()
+        mode.counting = False
+    return Traced(fullest, mode.most, holder.host.bytes if holder.host else 0)
+
+
+def _forget(learned: list[nn.Parameter]) -> None:
+    for one in learned:
+        one.grad = None
+
+
+def is_plain(whole: Any) -> bool:
+    """Whether logits are the hidden states times the head, as far as a config says; see `engine.head`."""
+    config = whole.config.get_text_config()
+    odd = any(getattr(config, name, None) not in (None, 1, 1.0) for name in SCALED)
+    experts = bool(getattr(config, "output_router_logits", False))
+    return type(whole.get_output_embeddings()) is nn.Linear and not odd and not experts
+
+
+class _Library(torch.autograd.Function):
+    """The loss of TRL, of which the closed form says what it takes."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, shape: ModelShape, mode: Live) -> Tensor:
+        ctx.save_for_backward(hidden, weight)
+        if mode.counting:
+            tokens = hidden.numel() // hidden.shape[-1]
+            most = _trl_loss(shape, tokens, weight.element_size(), weight.requires_grad, True)
+            mode.look(most, "loss")
+        return hidden.new_empty((), dtype=torch.float32)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight = ctx.saved_tensors
+        learns = ctx.needs_input_grad[1]
+        return torch.empty_like(hidden), torch.empty_like(weight) if learns else None, None, None
+
+
+def inputs(how: Pass, lines: bool, masked: bool) -> dict[str, Any]:
+    """What the model is given: ids, and how they lie (`core.train.batches.collate`)."""
+    rows, across = (1, how.batch * how.length) if lines else (how.batch, how.length)
+    given: dict[str, Any] = {"input_ids": torch.zeros(rows, across, dtype=torch.long)}
+    if lines:
+        ends = torch.zeros(how.batch + 1, dtype=torch.int32)
+        given["position_ids"] = torch.zeros(rows, across, dtype=torch.long)
+        given |= {"cu_seq_lens_q": ends, "cu_seq_lens_k": ends}
+        given |= {"max_length_q": how.length, "max_length_k": how.length}
+        given["attention_mask"] = torch.ones(1, 1, 1, 1, dtype=torch.bool)
+    elif masked and how.batch > 1:
+        given["attention_mask"] = torch.ones(rows, across, dtype=torch.long)
+    return given
+
+
+def stands(mode: Live, model: nn.Module, learned: list[nn.Parameter], rounded: Rounded) -> None:
+    """Counts what is there all the time."""
+    own = {id(one) for one in learned}
+    mode.is_now((one for one in model.parameters() if id(one) not in own), "weights")
+    mode.is_now((one for one in model.buffers()), "weights")
+    mode.is_now(scales_of(model), "quantization")
+    adapters = hasattr(model, "peft_config")
+    mode.is_now(learned, "adapters" if adapters else "weights")
+    mode.is_now(rounded._copies, "adapters")
+
+
+def optimiser(model: nn.Module, learned: list[nn.Parameter], how: Pass, mode: Live) -> Callable[[], None]:
+    """Its state is counted; the function is its step."""
+    if how.optimizer == "adafactor":
+        from transformers.optimization import Adafactor
+
+        adafactor = Adafactor(learned, lr=1e-3, scale_parameter=False, relative_step=False)
+        for one in learned:
+            one.grad = torch.empty_like(one)
+        adafactor.step()
+        for one in learned:
+            one.grad = None
+        mode.is_now(_tensors(adafactor.state), "optimizer")
+        return adafactor.step
+    state: list[Tensor] = []
+    embedded = {id(one.weight) for one in model.modules() if isinstance(one, nn.Embedding)}
+    for one in learned:
+        if how.optimizer == "adamw" or id(one) in embedded or one.numel() < 4096:
+            dtype = one.dtype if how.optimizer == "adamw" else torch.float32
+            state += [torch.empty(one.shape, dtype=dtype) for _ in range(2)]
+        else:  # a byte, and an fp32 scale for each block of 256 (bitsandbytes)
+            state += [torch.empty(one.shape, dtype=torch.uint8) for _ in range(2)]
+            state += [torch.empty(-(-one.numel() // 256)) for _ in range(2)]
+    mode.is_now(state, "optimizer")
+
+    # both are kernels that write in place; the state must live as long as its step
+    return lambda: mode.is_now(state, "optimizer")
+
+
+def _tensors(states: Any) -> Iterator[Tensor]:
+    for state in states.values():
+        yield from (one for one in state.values() if isinstance(one, Tensor))
+
+
+def softened(mode: Live) -> Callable[..., Any]:
+    """The compiled softmax of the loss, see `core.train.engine.head`."""
+    known: dict[Any, Any] = {}
+
+    def soften(*given: Tensor) -> Any:
+        shape = tuple(given[0].shape)
+        if shape not in known:
+            counting, mode.counting = mode.counting, False
+            known[shape] = fused._program(mode, make_fx(head._soften)(*given), given)
+            mode.counting = counting
+        return known[shape](list(given))
+
+    return soften
+
+
+@contextmanager
+def as_asked(how: Pass) -> Iterator[None]:
+    """`hold_layers` goes by what was asked and not by this box's memory, and copies nothing."""
+    with (
+        mock.patch.object(setup, "Host", Waiting),
+        mock.patch.object(setup, "host_holds", lambda need, available: how.host),
+        mock.patch.object(setup, "Graphs", lambda *_: None),
+    ):
+        yield

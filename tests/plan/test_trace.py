@@ -1,0 +1,88 @@
+"""The trace against peaks measured on a card, against the closed form, and what it says where it cannot."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import UserError
+from core.models.shape import read_shape
+from core.plan.cards import card_of_size
+from core.plan.estimate import Estimate
+from core.plan.phases import formula
+from core.plan.search import Setting, Work, work_of
+from core.plan.trace import trace
+from core.spec import parse_spec
+
+LLAMA, QWEN = "meta-llama/Llama-3.1-8B", "Qwen/Qwen2.5-0.5B"
+GIB = 2**30
+SIZES = {"hidden_size": 64, "intermediate_size": 160, "num_hidden_layers": 4, "num_attention_heads": 4}
+SIZES |= {"num_key_value_heads": 2, "vocab_size": 512, "max_position_embeddings": 512}
+
+
+def asked(model: str, method: str, batch: int, length: int, **keys: Any) -> Work:
+    told = {"model": model, "data": "rows.jsonl", "batch": batch, "length": length, "accumulate": 1, **keys}
+    spec = parse_spec(told)
+    return work_of(spec, read_shape(model), card_of_size(141), None, method)  # type: ignore[arg-type]
+
+
+def traced(work: Work, dial: float, compiled: bool = True, host: bool = True, **more: Any) -> Estimate:
+    setting = Setting("adamw", work.spec.batch or 1, dial, host=host, compiled=compiled)
+    return trace(work, Setting(**{**setting.__dict__, **more}))
+
+
+@pytest.mark.parametrize(
+    ("model", "method", "length", "dial", "host", "peak"),
+    [
+        (LLAMA, "lora", 2048, 0.0, True, 63.26),
+        (QWEN, "full", 1024, 0.0, True, 9.39),
+        (QWEN, "lora", 1024, 0.0, True, 7.18),
+    ],
+)
+def test_the_peak_is_what_torch_measured_on_an_h200(model, method, length, dial, host, peak):
+    told = traced(asked(model, method, 8, length), dial, host=host)
+    assert told.kind == "trace"
+    assert told.step.tensors / GIB == pytest.approx(peak, rel=0.005)
+
+
+def folder(path: Path, kind: str, **more: Any) -> str:
+    path.joinpath("config.json").write_text(json.dumps({"model_type": kind, **SIZES, **more}))
+    return str(path)
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "qlora"])
+def test_what_stands_is_what_the_closed_form_counts(tmp_path, method):
+    work = asked(folder(tmp_path, "llama"), method, 2, 128)
+    told = traced(work, 0.5, compiled=False)
+    closed = formula(work, Setting("adamw", 2, 0.5, compiled=False)).step
+    for part in ("weights", "quantization", "adapters", "optimizer"):
+        slack = 512 * 4 * 7 * 8 + 4 * 7 * 4096  # blocks of 512 bytes, and tables of codes
+        assert getattr(told.step, part) == pytest.approx(getattr(closed, part), abs=slack, rel=0.02)
+    assert told.evaluation < told.step.total + GIB and told.load > told.step.weights
+
+
+def test_a_mixture_and_layers_with_norms_of_their_own_are_traced_too(tmp_path):
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "head_dim": 16}
+    work = asked(folder(tmp_path, "qwen3_moe", **experts), "lora", 2, 128)
+    less, more = (traced(work, dial, compiled=False, host=False) for dial in (1.0, 0.0))
+    assert less.step.kept < more.step.kept
+
+
+def test_layers_that_wait_are_counted_in_the_hosts_memory(tmp_path):
+    work = asked(folder(tmp_path, "llama"), "lora", 8, 256)
+    told = traced(work, 1.0)
+    assert told.step.host >= GIB and told.step.kept < traced(work, 0.0).step.kept
+
+
+def test_a_model_that_is_none_is_said_to_be(tmp_path):
+    work = asked(folder(tmp_path, "llama"), "lora", 2, 64)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "t5", **SIZES, "d_model": 64}))
+    with pytest.raises(UserError, match="cannot be traced"):
+        traced(work, 0.0)
+
+
+def test_preferences_are_left_to_the_closed_form(tmp_path):
+    work = asked(folder(tmp_path, "llama"), "lora", 2, 64, objective="dpo")
+    with pytest.raises(UserError, match="dpo cannot be traced"):
+        traced(work, 0.0)
