@@ -66,6 +66,7 @@ def main() -> int:
     from core.data.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(model)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no worker is left on the card
     print(results.heading(), flush=True)
     for cell in dict.fromkeys(cells):
         if results.has(cell):
@@ -185,6 +186,8 @@ def by_worker(
         "why": engine.get("why"),
         "attention": engine.get("attention"),
         "holds": engine.get("holds"),
+        "recorded": engine.get("recorded"),
+        "recorded_why": engine.get("recorded_why"),
     }
 
 
