@@ -9,7 +9,8 @@ from typing import Any
 from core.errors import UserError
 from core.machine.host import hub_cache, read_hub
 from core.models.catalogue import entry, nearest_model
-from core.models.remote import TIMEOUT, read_remote_headers
+from core.models.remote import TIMEOUT as TIMEOUT
+from core.models.remote import read_remote_headers
 from core.models.shape import ModelShape, has_tokenizer, read_config, shape_from_config, with_stored
 from core.models.weights import BYTES, Broken
 

@@ -23,7 +23,7 @@ def file(tensors: dict[str, list[int]], weights: int = 300_000, spare: int = 0) 
 
 
 class Hub(ThreadingHTTPServer):
-    """Serves `files`; the first answers to names in `fails` are those statuses, to names in `moved` others."""
+    """Serves `files`. Names in `fails` are first answered with those statuses; those in `moved` redirect."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
