@@ -20,7 +20,10 @@ from typing import Any
 from core.data.sources.packed import cache
 from core.errors import UserError
 from core.job import Progress, run_job_async
+from core.machine.host import cpu_name
+from core.models.shape import ModelShape
 from core.plan.estimate import Estimate
+from core.plan.measured import record_of, remember
 from core.plan.memory import Bytes
 from core.runs.start import choose
 from core.spec import RunSpec
@@ -29,6 +32,9 @@ MODULE = "core.train.measure"
 MOST = 8
 """Tries: the ladder has about as many rungs."""
 LOCK = "lock"
+ERROR = (-0.01, 0.01)
+"""Of what was measured against the whole run, where nothing else takes the card's memory meanwhile: what is
+aimed at. `python -m benchmarks.measured` compares the two."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,28 @@ async def measure_async(
     return Measured(spec, tuple(changes), told)
 
 
+def kept(measured: Measured, shape: ModelShape, formula: Estimate) -> Estimate:
+    """`estimate_of`, which is kept too: the next estimate is the better for it. OSError: it cannot be."""
+    found, told = estimate_of(measured, formula), measured.told
+    record = record_of(
+        measured.spec,
+        shape,
+        card=told["card"] or cpu_name(),
+        on_gpu=told["kind"] == "cuda",
+        objective=told["objective"],
+        compiled=told["compiled"],
+        host=told["host"] > 0,
+        tokens=told["tokens"],
+        tensors=found.step.tensors,
+        by="measure",
+        standing=sum(told["parts"].values()),
+        tokens_per_second=told["tokens_per_second"],
+        estimate=found.to_dict(),
+    )
+    remember(record)
+    return found
+
+
 def estimate_of(measured: Measured, formula: Estimate) -> Estimate:
     """What was measured in the form of all estimates; `formula`: of the same spec.
 
@@ -120,9 +148,6 @@ def estimate_of(measured: Measured, formula: Estimate) -> Estimate:
         correction=None,
         of="",
     )
-
-
-ERROR = (-0.01, 0.01)
 
 
 def _divided(

@@ -57,7 +57,9 @@ def measure(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
                 raise
             traceback.print_exc()
             return told | _too_much(error, spec, course)
-        return told | measuring.told | {"fits": True, "versions": course.versions}
+        assert course.settled
+        known = {"fits": True, "objective": course.settled.objective, "versions": course.versions}
+        return told | measuring.told | known
 
 
 def _too_much(error: Exception, spec: RunSpec, course: Course) -> dict[str, Any]:
@@ -115,8 +117,9 @@ class Measuring:
         seldom = {"evaluate": spec.evaluate.model_copy(update={"every": None})}
         return spec.model_copy(update={**few, **never, **seldom}), rows, held
 
-    def attach(self, tuner: Any, checkpoint_bytes: int) -> None:
+    def attach(self, tuner: Any, engine: Any, checkpoint_bytes: int) -> None:
         """The trainer takes the rows in their order, and saves once when the fullest passes are behind it."""
+        self._gauge.engine = engine
         places = list(tuner.train_dataset["place"])
         order = sorted(range(len(places)), key=places.__getitem__)
         tuner._get_train_sampler = lambda *_: order

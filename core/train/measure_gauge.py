@@ -60,6 +60,8 @@ class Gauge:
         self.others: Others | None = others_on(gpu) if gpu else None
         """What was held of the card before anything of this process was."""
         self._process, self._looked = 0, 0.0
+        self.engine: Any = None
+        """Counts what recorded passes hold as well, from when it is known."""
         _forget_ram()
 
     def write(self, event: Event) -> None:
@@ -81,7 +83,7 @@ class Gauge:
         """Ends the phase that goes on: its peaks are read, and the next one's counted anew."""
         self._look(now=True)
         phase, now = phase_of(self._stage), time.monotonic()
-        allocated, reserved = _of_torch()
+        allocated, reserved = _of_torch(self.engine)
         peak = Peak(allocated, reserved, self._process, _most_ram())
         self.phases[phase] = peak.over(self.phases.get(phase, Peak()))
         self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._since
@@ -151,15 +153,20 @@ def _has_card() -> bool:
     return bool(torch is not None and torch.cuda.is_initialized())
 
 
-def _of_torch() -> tuple[int, int]:
+def _of_torch(engine: Any) -> tuple[int, int]:
     """The most that was allocated and reserved since the last time; 0 on a CPU."""
     if not _has_card():
         return 0, 0
     import torch
 
-    found = torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
-    torch.cuda.reset_peak_memory_stats()
-    return found
+    reserved = torch.cuda.max_memory_reserved()
+    if engine is None:
+        allocated = torch.cuda.max_memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        allocated = engine.peak()
+        engine.begin()
+    return allocated, reserved
 
 
 def _forget_ram() -> None:

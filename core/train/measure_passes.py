@@ -37,8 +37,13 @@ class Passes:
         return self.hot + self.ordinary
 
 
-def of_training(lengths: Lengths, batch: int, seed: int, count: int, layout: Layout, ordinary: int) -> Passes:
-    """Of the `count` passes that a run makes; `ordinary`: how many of its first ones are wanted too."""
+def of_training(
+    lengths: Lengths, batch: int, seed: int | None, count: int, layout: Layout, ordinary: int = 1
+) -> Passes:
+    """Of the `count` passes that a run makes; `ordinary`: how many of its first ones are wanted too.
+
+    `seed`: None where the rows are not shuffled.
+    """
     fullest: tuple[int, ...] = ()
     longest: tuple[int, ...] = ()
     passes: dict[str, list[int]] = {}
@@ -90,13 +95,13 @@ def _epochs(rows: int, batch: int, seed: int | None, count: int) -> Iterator[Len
 
     The last pass of an epoch, which may be smaller, is left out where there are others.
     """
-    places = range(rows)
-    sampler = places if seed is None else SeedableRandomSampler(places, data_seed=seed)
-    whole, each = rows // batch, -(-rows // batch)
+    sampler = SeedableRandomSampler(range(rows), data_seed=seed)
+    whole, each, epoch = rows // batch, -(-rows // batch), 0
     while count > 0:
-        order = np.fromiter(sampler, np.int64, rows)
+        sampler.set_epoch(epoch)
+        order = np.arange(rows) if seed is None else np.fromiter(sampler, np.int64, rows)
         many = min(whole, count)
         yield order[: many * batch].reshape(many, batch) if many else order[None]
         if not many or seed is None:  # all epochs are the same
             return
-        count -= each
+        count, epoch = count - each, epoch + 1

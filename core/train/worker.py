@@ -21,7 +21,7 @@ from core.plan.objective import settled
 from core.runs.events import Checkpoint, End, Error, EventLog, Finding, Log, Start
 from core.runs.folder import RunFolder
 from core.runs.lock import WorkerLock
-from core.train import again, checkpoints, device, download, failures, ready
+from core.train import again, checkpoints, device, download, failures, ready, remembered
 from core.train.again import Settled
 from core.train.asked import Asked, Stopped
 from core.train.course import Course
@@ -232,7 +232,7 @@ def train(run: RunFolder, log: Log, asked: Asked, course: Course) -> End:
         models.adapters_in_fp32(tuner.model)
     tuner.add_callback(watch)
     if course.measuring:
-        course.measuring.attach(tuner, checkpoint_bytes)
+        course.measuring.attach(tuner, engine, checkpoint_bytes)
 
     # train
     if engine.compiled:
@@ -296,6 +296,8 @@ def train(run: RunFolder, log: Log, asked: Asked, course: Course) -> End:
             "versions": course.versions,
         },
     )
+    if finished and watch.peak and resumed is None:
+        remembered.of_run(spec, course.settled, engine, train_on, steps, torch.cuda.get_device_name(), watch)
     return End(state, "" if finished else f"as asked, after step {step} of {tuner.state.max_steps}")
 
 

@@ -1,0 +1,41 @@
+"""What a finished run took is kept, so that the next estimate on this machine is the better for it."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from core.plan.measured import record_of, remember
+from core.spec import RunSpec
+from core.train.again import Settled
+
+
+def of_run(
+    spec: RunSpec, known: Settled, engine: Any, train_on: Sequence[Any], steps: int, card: str, watch: Any
+) -> None:
+    """Keeps a run's own peak on a card; a disk that does not take it is no reason for the run to fail."""
+    from core.train import measure_passes
+    from core.train.pairs import spread
+
+    lengths: Any = train_on.lengths()  # type: ignore[attr-defined]
+    seed: int | None = spec.seed
+    if known.objective == "kto":  # its trainer takes the rows in an order of their own, and keeps it
+        lengths, seed = lengths[spread(train_on, spec.seed)], None
+    count = steps * (spec.accumulate or 1)
+    made = measure_passes.of_training(lengths, spec.batch or 1, seed, count, engine.layout)
+    record = record_of(
+        spec,
+        known.shape,
+        card=card,
+        on_gpu=True,
+        objective=known.objective,
+        compiled=engine.compiled,
+        host=engine.holder.host is not None,
+        tokens=made.tokens,
+        tensors=watch.peak,
+        by="run",
+        tokens_per_second=watch.tokens / watch.seconds if watch.seconds else None,
+    )
+    try:
+        remember(record)
+    except OSError as error:
+        print(f"what this run took could not be kept: {error}", file=sys.stderr)
