@@ -103,7 +103,7 @@ def _plan(made: Plan) -> str:
         return [
             ("→ " if one.method == made.recommended else "  ") + one.method,
             "fits" if one.fits else "too big",
-            gib(one.bytes.total),
+            gib(one.peak),
             f"{one.batch} x {one.accumulate}",
             f"{one.length:,}",
             f"{one.recompute:.2f}",

@@ -10,10 +10,12 @@ from core.models.shape import ModelShape
 from core.numbers import gib, percent
 from core.plan import defaults, findings
 from core.plan.cards import Card, card_here, room
+from core.plan.choose import choose
 from core.plan.dial import holds, in_words
+from core.plan.estimate import Estimate
 from core.plan.memory import Bytes
 from core.plan.objective import objective_of
-from core.plan.search import Found, fastest, first_step_of, rate_of, seconds_of, steps_of, work_of
+from core.plan.search import Found, first_step_of, rate_of, seconds_of, steps_of, work_of
 from core.plan.ways_out import WaysOut, ways_out
 from core.spec import Method, Objective, RunSpec
 
@@ -29,6 +31,7 @@ class MethodPlan:
     method: Method
     fits: bool
     bytes: Bytes
+    """Of a step, by part; `estimate` has the other phases and says how sure that is."""
     batch: int
     accumulate: int
     length: int
@@ -52,8 +55,21 @@ class MethodPlan:
     """What the place of the dial means for this model, in words."""
     first_step: float | None = None
     """Seconds from the start to the first step: libraries, weights from the disk, compiling; no download."""
+    estimate: Estimate | None = None
+    """Every phase's peak, RAM and disk, with the kind and the error of what is said."""
     out: WaysOut | None = None
     """Of a method that does not fit: what would make it fit. None: it fits, or nobody asked."""
+
+    @property
+    def peak(self) -> int:
+        """The most bytes that the run has on the card."""
+        return self.estimate.peak if self.estimate else self.bytes.total
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON: bytes, seconds, tokens."""
+        estimate = self.estimate.to_dict() if self.estimate else None
+        out = {**asdict(self.out), "line": self.out.line} if self.out else None
+        return {**asdict(self), "bytes": self.bytes.to_dict(), "estimate": estimate, "out": out}
 
 
 @dataclass(frozen=True)
@@ -70,8 +86,7 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON: bytes, seconds, tokens."""
-        methods = [{**asdict(one), "bytes": one.bytes.to_dict()} for one in self.methods]
-        return {**asdict(self), "methods": methods}
+        return {**asdict(self), "methods": [one.to_dict() for one in self.methods]}
 
 
 def advise(
@@ -107,7 +122,7 @@ def _plan(
 ) -> MethodPlan:
     """The fastest setting of the method that fits; where none does, the smallest."""
     work = work_of(spec, shape, card, report, method)
-    found = fastest(work, room(card))
+    found, estimate = choose(work, room(card))
     chosen = found.setting
     seconds = seconds_of(work, chosen)
     price = price_of(spec, card)
@@ -117,7 +132,7 @@ def _plan(
     return MethodPlan(
         method,
         found.fits,
-        found.bytes,
+        estimate.step,
         chosen.batch,
         work.accumulate(chosen.batch),
         work.length,
@@ -129,14 +144,15 @@ def _plan(
         rate_of(work, chosen),
         seconds,
         cost,
-        _reason(card, found, kept),
+        _reason(card, found, estimate, kept),
         chosen.host,
         chosen.compiled,
         found.why,
         found.must_compile,
         kept,
         first_step_of(work, chosen),
-        ways_out(spec, shape, card, report, method, found.bytes.total - room(card))
+        estimate,
+        ways_out(spec, shape, card, report, method, estimate.peak - room(card))
         if ways and not found.fits
         else None,
     )
@@ -148,15 +164,16 @@ def price_of(spec: RunSpec, card: Card) -> float | None:
     return own if own is not None and (card.here or card.price is None) else card.price
 
 
-def _reason(card: Card, found: Found, kept: str) -> str:
+def _reason(card: Card, found: Found, estimate: Estimate, kept: str) -> str:
     """What it needs, and how it is made to fit."""
-    have, held, chosen = room(card), found.bytes, found.setting
+    have, chosen = room(card), found.setting
+    need = gib(estimate.peak)
     if not found.fits:
-        return f"needs at least {gib(held.total)}, {gib(held.total - have)} more than there are"
+        return f"needs at least {need}, {gib(estimate.peak - have)} more than there are"
     eight = ", with an 8-bit optimiser" if "8bit" in chosen.optimizer else ""
     rows = "1 row" if chosen.batch == 1 else f"{chosen.batch} rows"
     compiled = ", compiled" if chosen.compiled else ""
-    return f"needs {gib(held.total)} of {gib(have)}: {rows} at a time{compiled}, {kept}{eight}"
+    return f"needs {need} of {gib(have)}: {rows} at a time{compiled}, {kept}{eight}"
 
 
 def _recommend(
@@ -172,12 +189,12 @@ def _recommend(
     learned = int((report or {}).get("learned_tokens") or 0)
     wants_full = spec.aim in ("knowledge", "chat") and shape.parameters < SMALL and learned >= ENOUGH_FOR_FULL
     if full.fits and wants_full:
-        why = f"full tuning needs {gib(full.bytes.total)} of the {have} there are"
+        why = f"full tuning needs {gib(full.peak)} of the {have} there are"
         why += f", and {learned:,} learned tokens are enough for it"
         return "full", f"{why}. It changes every weight: it learns most, and keeps least of what was there."
     if lora.fits:
-        rest = f"full tuning would need {gib(full.bytes.total)}" + (" and fit too" if full.fits else "")
-        why = f"LoRA needs {gib(lora.bytes.total)} of the {have} there are; {rest}"
+        rest = f"full tuning would need {gib(full.peak)}" + (" and fit too" if full.fits else "")
+        why = f"LoRA needs {gib(lora.peak)} of the {have} there are; {rest}"
         trade = "It learns small adapters beside the frozen model, nearly as good as full tuning"
         if full.fits and 0 < learned < ENOUGH_FOR_FULL:
             trade += f", which with {learned:,} learned tokens would mostly forget"
@@ -187,11 +204,11 @@ def _recommend(
             trade += f"; QLoRA would be {_slower(qlora, lora)} and less exact"
         return "lora", f"{why}. {trade}."
     if qlora.fits:
-        why = f"QLoRA needs {gib(qlora.bytes.total)} of the {have} there are"
-        why += f"; LoRA would need {gib(lora.bytes.total)}"
+        why = f"QLoRA needs {gib(qlora.peak)} of the {have} there are"
+        why += f"; LoRA would need {gib(lora.peak)}"
         trade = "It holds the model in four bits: the least memory, for a little speed and a little quality"
         return "qlora", f"{why}. {trade}."
-    out = min((one for one in plans.values()), key=lambda one: one.bytes.total)
+    out = min((one for one in plans.values()), key=lambda one: one.peak)
     return None, f"nothing fits: {findings.way_out(out)}"
 
 

@@ -36,7 +36,7 @@ def of_plan(
     chosen = next((one for one in methods if one.method == spec.method), None)
     if recommended is None and spec.method == "auto":
         message = f"{shape.name} does not fit on {card.name} with any method"
-        least = min(methods, key=lambda one: one.bytes.total)
+        least = min(methods, key=lambda one: one.peak)
         found.append(Finding("stop", "nothing_fits", message, way_out(least)))
     elif chosen is not None and not chosen.fits:
         todo = f"take method: {recommended}" if recommended else way_out(chosen)

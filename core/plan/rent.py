@@ -28,7 +28,7 @@ class Offer:
     def short(self, method: str) -> int:
         """Bytes that the method needs beyond those there are; 0: it fits."""
         one = self.plan.of(method)
-        return 0 if one.fits else one.bytes.total - int((self.plan.card or {})["room"])
+        return 0 if one.fits else one.peak - int((self.plan.card or {})["room"])
 
     def to_dict(self) -> dict[str, Any]:
         methods = [one.method for one in self.plan.methods]
@@ -72,7 +72,7 @@ def offers(
 def _best(spec: RunSpec, plan: Plan) -> MethodPlan:
     if spec.method != "auto":
         return plan.of(spec.method)
-    return plan.of(plan.recommended) if plan.recommended else min(plan.methods, key=lambda m: m.bytes.total)
+    return plan.of(plan.recommended) if plan.recommended else min(plan.methods, key=lambda one: one.peak)
 
 
 def _rank(one: Offer) -> tuple[float, ...]:

@@ -56,6 +56,8 @@ class Work:
     packed: float | None
     """Tokens of a pack; None: rows are not packed."""
     epochs: float
+    most: int | None = None
+    """Rows at a time, at most; None: a step's."""
 
     @property
     def precision(self) -> str:
@@ -216,7 +218,8 @@ def _batches(work: Work) -> list[int]:
     if work.spec.accumulate:
         return [max(least, work.together // work.spec.accumulate)]
     halves = (work.together // 2**n for n in range(work.together.bit_length()))
-    return [one for one in halves if one >= least]
+    most = max(least, work.most or work.together)
+    return [one for one in halves if least <= one <= most]
 
 
 def _uneven(work: Work, batch: int) -> list[int]:
@@ -225,7 +228,7 @@ def _uneven(work: Work, batch: int) -> list[int]:
         return []
     return [
         one
-        for one in range(batch + 1, 2 * batch)
+        for one in range(batch + 1, min(2 * batch, (work.most or work.together) + 1))
         if abs(one * work.accumulate(one) - work.together) <= UNEVEN * work.together
     ]
 

@@ -18,6 +18,7 @@ from core.numbers import gib, percent
 from core.plan import search
 from core.plan.card_names import known_cards
 from core.plan.cards import Card, of_list, room
+from core.plan.choose import choose, least
 from core.plan.objective import LEAST_BATCH
 from core.spec import Method, RunSpec
 
@@ -70,9 +71,9 @@ def ways_out(
         taken = have + short
         found.append(Way(f"an end to what holds {gib(held)} of the card", {}, taken))
     for words, changes in _changes(spec, shape, card, report, method, have):
-        planned = search.fastest(search.work_of(_with(spec, changes), shape, card, report, method), have)
+        planned, estimate = choose(search.work_of(_with(spec, changes), shape, card, report, method), have)
         if planned.fits:
-            found.append(Way(words, changes, planned.bytes.total))
+            found.append(Way(words, changes, estimate.peak))
         if len(found) == MANY:
             break
     if not any(one.changes for one in found):
@@ -89,7 +90,7 @@ def _changes(
     """Changes that would suffice, each alone, the least costly first."""
 
     def fits(changes: dict[str, Any]) -> bool:
-        return least(_with(spec, changes), shape, card, report, method) <= have
+        return _need(_with(spec, changes), shape, card, report, method) <= have
 
     work = search.work_of(spec, shape, card, report, method)
     fewest = LEAST_BATCH[work.objective]
@@ -154,7 +155,7 @@ def _together(
 
     def needs(length: int | None) -> int:
         more = {} if length is None else {"length": length}
-        return least(_with(spec, {**changes, **more}), shape, card, report, method)
+        return _need(_with(spec, {**changes, **more}), shape, card, report, method)
 
     for words, change in steps:
         said.append(words)
@@ -167,20 +168,17 @@ def _together(
             return []
         said.append(_said(length, report))
         changes["length"] = length
-    planned = search.fastest(search.work_of(_with(spec, changes), shape, card, report, method), have)
+    planned, estimate = choose(search.work_of(_with(spec, changes), shape, card, report, method), have)
     words = f"{', '.join(said[:-1])} and {said[-1]}" if len(said) > 1 else said[0]
-    return [Way(words, changes, planned.bytes.total)] if planned.fits else []
+    return [Way(words, changes, estimate.peak)] if planned.fits else []
 
 
 def _rows_a_step(rows: int) -> str:
     return "1 row a step" if rows == 1 else f"{rows} rows a step"
 
 
-def least(spec: RunSpec, shape: ModelShape, card: Card, report: dict[str, Any] | None, method: Method) -> int:
-    """The least bytes that a run of this spec can do with."""
-    work = search.work_of(spec, shape, card, report, method)
-    compiled, _ = search.may_compile(work)
-    return search.smallest(work, compiled=compiled)[1].total
+def _need(spec: RunSpec, shape: ModelShape, card: Card, report: dict[str, Any] | None, method: Method) -> int:
+    return least(search.work_of(spec, shape, card, report, method))
 
 
 def _smallest_card(
@@ -191,7 +189,7 @@ def _smallest_card(
     cards = [one for one in cards if one.bf16 and one.memory_total > card.memory_free]
     if not cards:
         return None
-    need = least(spec, shape, cards[0], report, method)
+    need = _need(spec, shape, cards[0], report, method)
     return next((one for one in cards if room(one) >= need), None)
 
 
