@@ -17,10 +17,13 @@ What lies in memory, in bytes a parameter (`core.plan.memory` counts the same):
   half format anyway, so that copy is only cost (12 % of a step, 14 % of the activations), and is off.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
+from core.models.quantised import MXFP4, stored_as
+from core.models.shape import read_config
 from core.spec import RunSpec
 from core.train.device import Device
 
@@ -38,6 +41,10 @@ def load(spec: RunSpec, folder: Path, device: Device, *, small_steps: bool = Fal
     options: dict[str, Any] = {"dtype": base_dtype(spec.method, device, small_steps)}
     if spec.method == "qlora":
         options |= {"quantization_config": four_bits(device)}
+    elif stored_as(spec.model, read_config(folder / "config.json")) == MXFP4:
+        from transformers import Mxfp4Config
+
+        options |= {"quantization_config": Mxfp4Config(dequantize=True)}
     try:
         # device_map puts each weight where it belongs as it is read: no second copy in RAM
         model = AutoModelForCausalLM.from_pretrained(
@@ -125,23 +132,28 @@ def with_adapters(model: Any, spec: RunSpec, device: Device) -> Any:
 
 
 def all_linear(model: Any) -> str | list[str]:
-    """What PEFT takes for all linear layers; of most mixtures the names of the layers beside the experts.
+    """What PEFT takes for all linear layers of the language model, beside a mixture's experts.
 
-    There PEFT 0.21 would adapt the experts' fused tensors and the router too (peft's
+    Of most mixtures PEFT 0.21 would adapt the experts' fused tensors and the router too (peft's
     transformers_weight_conversion): the rank once for each expert, twice that for gate and up. Of
     Qwen3-30B-A3B at rank 16 that is 996 M parameters where the attention has 13 M, and all experts' weights
-    made anew in each pass.
+    made anew in each pass. Of models that also see it would adapt what sees, which no text teaches.
     """
     from peft.utils import transformers_weight_conversion as conversion
     from torch.nn import Linear
 
+    head = model.get_output_embeddings()
+    linear = [name for name, one in model.named_modules() if isinstance(one, Linear) and one is not head]
+    decoder = next((name for name, one in model.named_modules() if one is model.get_decoder()), "")
+    own = [name for name in linear if name.startswith(f"{decoder}.")] if decoder else linear
+    words = {name.rsplit(".", 1)[-1] for name in own}
     family = getattr(conversion, "_MODEL_TO_CONVERSION_PATTERN", {}).get(model.config.model_type)
     reaching = getattr(conversion, "_MOE_TARGET_MODULE_MAPPING", {}).get(family)
-    if not reaching:
-        return "all-linear"
-    head = model.get_output_embeddings()
-    linear = {name for name, one in model.named_modules() if isinstance(one, Linear) and one is not head}
-    return sorted({name.rsplit(".", 1)[-1] for name in linear} - set(reaching))
+    if reaching:
+        return sorted(words - set(reaching))
+    if len(own) < len(linear):
+        return rf"{re.escape(decoder)}\..*\.({'|'.join(sorted(words))})"
+    return "all-linear"
 
 
 def cast_inputs(model: Any, cast: bool) -> None:
