@@ -96,6 +96,27 @@ async def test_moving_chooses_and_what_does_not_fit_is_not_passed(at_method):
         assert at_method.journey.get("method") is None
 
 
+async def test_what_would_make_a_method_fit_is_said_where_it_is_marked(at_method):
+    async with at_method.run_test(size=(80, 24)) as pilot:
+        await opened(at_method, pilot)
+        await pilot.press("up")
+        await until(pilot, lambda: at_method.journey.get("method") == "full")
+        out = at_method.journey.plan.of("full").out
+        await until(pilot, lambda: f"needs {out.line}" in shown(at_method, "#why"))
+        assert "★ LoRA needs" in shown(at_method, "#why")
+
+
+async def test_where_nothing_fits_the_way_out_is_said_once(at_method):
+    at_method.journey.machine = box(7)
+    async with at_method.run_test(size=(80, 24)) as pilot:
+        await opened(at_method, pilot)
+        why = shown(at_method, "#why")
+        assert why.count("nothing fits") == 1 and why.count("GiB more: ") == 1
+        await pilot.press("up", "up")
+        await until(pilot, lambda: at_method.journey.get("method") == "full")
+        await until(pilot, lambda: shown(at_method, "#why").count("GiB more: ") == 2)
+
+
 async def test_a_dial_changes_the_plan_at_once_and_reads_no_data(at_method, job):
     async with at_method.run_test(size=(80, 24)) as pilot:
         await opened(at_method, pilot)

@@ -299,11 +299,19 @@ class MethodScreen(StepScreen):
 def _why(plan: Any, chosen: Any) -> Content:
     """Why the recommended one, then what speaks for or against the one that is marked."""
     if plan.recommended is None:
-        best = Content.styled(f"nothing fits: {plan.reason}", "$text-error")
+        best = Content.styled(plan.reason, "$text-error")
     else:
         # the reason begins with the method's name
         name, needs, rest = plan.reason.partition(" needs ")
         best = Content.assemble(("★ ", "bold $text-warning"), (name, "bold"), needs, rest)
     if chosen.method == plan.recommended:
         return best
-    return Content.assemble((f"{SHOWN[chosen.method]}: ", "bold"), chosen.reason, "\n", best)
+    reason = f"needs {chosen.out.line}" if chosen.out else chosen.reason
+    if plan.recommended is None:
+        if chosen.out and chosen.out.line in plan.reason:
+            return best
+        return Content.assemble((f"{SHOWN[chosen.method]}: ", "bold"), reason, "\n", best)
+    # of the recommended one what it needs, so that both have room
+    first = rest.partition(". ")[0]
+    short = Content.assemble(("★ ", "bold $text-warning"), (name, "bold"), needs, first, ".")
+    return Content.assemble((f"{SHOWN[chosen.method]}: ", "bold"), reason, "\n", short)
