@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from core.plan.estimate import Estimate
-from core.plan.measured import PASSING, Job, Record, passing, recall
+from core.plan.measured import PASSING, Job, Record, passing, recall, versions
 from core.plan.memory import Bytes
 
 BOUNDS = (0.8, 1.3)
@@ -27,77 +27,111 @@ BOUNDS = (0.8, 1.3)
 NEAREST = 3
 KIND = ("method", "objective", "precision", "compiled", "host", "dora", "dropout")
 """Settings that must be the same for one job to tell anything of another."""
-SAME_MODEL = ("optimizer", "rank", "targets", "packing", *KIND)
+SAME = ("optimizer", "rank", "targets", "packing", *KIND)
+"""Those that must be the same for a job to be no more than another."""
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What is known of jobs of one kind on one card."""
+class Better:
+    """A step as it is now believed to be."""
 
-    factor: float
-    of: str
-    """In words."""
-
-
-def corrected(formula: Estimate, job: Job, records: Sequence[Record] | None = None) -> Estimate:
-    """The best that is known of a job. `records`: None: what this machine has kept."""
-    known = recall() if records is None else records
-    known = [one for one in known if one.job.card == job.card and one.job.versions == job.versions]
-    same = next((one for one in known if one.job.same(job)), None)
-    if same:
-        return _as_measured(formula, same)
-    lesson = lesson_for(job, known)
-    before = passing(formula.step)
-    step = scaled(formula.step, lesson.factor) if lesson else formula.step
-    seen = [one for one in known if is_less(one.job, job)]
-    least = max(seen, key=lambda one: one.tensors, default=None)
-    short = least.tensors - step.tensors if least else 0
-    if short > 0 and passing(step) > 0:
-        step = scaled(step, 1 + short / passing(step))
-    if step == formula.step or not before:
-        return formula
-    of = lesson.of if lesson and short <= 0 else _said(least) if least else ""
-    return replace(formula, step=step, correction=passing(step) / before, of=of)
+    step: Bytes
+    correction: float | None = None
+    """The factor on what comes and goes; None: nothing was known."""
+    of: str = ""
+    """What it was learned from, in words."""
+    very: Record | None = None
+    """The very same job, where it was seen."""
 
 
-def lesson_for(job: Job, records: Sequence[Record]) -> Lesson | None:
-    """What jobs of the same kind on the same card tell; None: there was none, or on a CPU."""
-    near = [
-        one
-        for one in records
-        if one.factor is not None
-        and one.job.settings.get("on_gpu")
-        and all(one.job.settings.get(key) == job.settings.get(key) for key in KIND)
-    ]
-    near = sorted(near, key=lambda one: distance(one.job, job))[:NEAREST]
-    if not near:
-        return None
-    least, most = BOUNDS
-    factor = min(most, max(least, max(one.factor or 1.0 for one in near)))
-    others = f", and {len(near) - 1} more" if len(near) > 1 else ""
-    return Lesson(factor, _said(near[0]) + others)
+class Lessons:
+    """What is known of one card with one set of versions."""
+
+    def __init__(self, records: Sequence[Record]):
+        self._records = records
+        self._very = {_key(one.job): one for one in reversed(records)}
+        self._factors: dict[str, tuple[float, str] | None] = {}
+        self._smaller: dict[str, list[Record]] = {}
+
+    def step(self, job: Job, plain: Bytes) -> Better:
+        """`plain`: what the closed form says of the job."""
+        before = passing(plain)
+        very = self._very.get(_key(job))
+        if very and before:
+            found = at_least(scaled(plain, 0.0), very.tensors, plain)
+            of = f"this very job, {'measured' if very.by == 'measure' else 'a run of it'} before"
+            return Better(found, passing(found) / before, of, very)
+        factor, of = self._factor(job) or (1.0, "")
+        found = scaled(plain, factor) if of else plain
+        for one in self._of_its_like(job):
+            if one.tensors > found.tensors and is_less(one.job, job):
+                found, of = at_least(found, one.tensors, plain), said(one)
+        return Better(found, passing(found) / before, of) if of and before else Better(plain)
+
+    def _factor(self, job: Job) -> tuple[float, str] | None:
+        """Of jobs of the kind, and the words; one for all places of the dial and all rows at a time, so that
+        a smaller setting never seems to take more than a larger one."""
+        if not job.settings["on_gpu"]:
+            return None
+        what = f"{job.model} {[job.settings[key] for key in (*KIND, 'length', 'rank')]}"
+        if what not in self._factors:
+            self._factors[what] = _learned(job, self._records)
+        return self._factors[what]
+
+    def _of_its_like(self, job: Job) -> list[Record]:
+        """Jobs that may be no more than this one."""
+        own = [job.settings[key] for key in SAME]
+        what = f"{job.model} {own}"
+        if what not in self._smaller:
+            self._smaller[what] = [
+                one
+                for one in self._records
+                if one.job.model == job.model and [one.job.settings.get(key) for key in SAME] == own
+            ]
+        return self._smaller[what]
+
+
+def _key(job: Job) -> str:
+    return f"{job.data} {job.card} {job.model} {sorted(job.settings.items())}"
+
+
+def lessons_on(card: str) -> Lessons | None:
+    """What is known of the card with the versions that are here; None: nothing."""
+    known = [one for one in recall() if one.job.card == card]
+    known = [one for one in known if one.job.versions == versions()]
+    return Lessons(known) if known else None
+
+
+def estimated(formula: Estimate, better: Better) -> Estimate:
+    """All phases, with the step as it is now believed to be; where the job was measured, all as measured."""
+    very = better.very
+    if very and very.estimate:
+        found = {one.name: very.estimate[one.name] for one in fields(Estimate)}
+        step = Bytes(**{one.name: very.estimate["step"][one.name] for one in fields(Bytes)})
+        # a run of it may have taken more than was measured
+        step = at_least(step, very.tensors, step)
+        return Estimate(**{**found, "step": step, "error": tuple(found["error"]), "of": better.of})
+    kind = "measured" if very else formula.kind
+    return replace(formula, kind=kind, step=better.step, correction=better.correction, of=better.of)
 
 
 def distance(one: Job, other: Job) -> float:
-    """How unlike two jobs of a kind are: doublings of what decides, and places of the dial."""
+    """How unlike two jobs of a kind are, in doublings of what decides."""
 
     def doublings(a: Any, b: Any) -> float:
         return abs(math.log2(max(1.0, float(a or 1)) / max(1.0, float(b or 1))))
 
     mine, theirs = one.settings, other.settings
-    tokens = doublings(mine["batch"] * mine["length"], theirs["batch"] * theirs["length"])
     model = sum(doublings(one.model[key], other.model[key]) for key in ("hidden", "layers", "vocab"))
-    dial = 4 * abs(float(mine["recompute"]) - float(theirs["recompute"]))
-    return tokens + model + dial + doublings(mine["rank"], theirs["rank"]) / 2
+    rows = doublings(mine["length"], theirs["length"]) / 2 + doublings(mine["rank"], theirs["rank"]) / 2
+    return model + rows
 
 
 def is_less(one: Job, other: Job) -> bool:
-    """Whether a job of the same model surely takes no more than another."""
+    """Whether a job surely takes no more than another of its like."""
     mine, theirs = one.settings, other.settings
     return (
-        one.model == other.model
-        and all(mine.get(key) == theirs.get(key) for key in SAME_MODEL)
-        and mine["batch"] <= theirs["batch"]
+        mine["batch"] <= theirs["batch"]
         and mine["length"] <= theirs["length"]
         and mine["accumulate"] <= theirs["accumulate"]
         and mine["recompute"] >= theirs["recompute"]
@@ -110,22 +144,30 @@ def scaled(held: Bytes, factor: float) -> Bytes:
     return replace(held, **parts)
 
 
-def _as_measured(formula: Estimate, record: Record) -> Estimate:
-    of = f"this very job, {'measured' if record.by == 'measure' else 'a run of it'} before"
-    if record.estimate:
-        found = {one.name: record.estimate[one.name] for one in fields(Estimate)}
-        step = Bytes(**{one.name: record.estimate["step"][one.name] for one in fields(Bytes)})
-        more = record.tensors - step.tensors  # a run of it may have taken more than was measured before
-        if more > 0 and passing(step):
-            step = scaled(step, 1 + more / passing(step))
-        return Estimate(**{**found, "step": step, "error": tuple(found["error"]), "of": of})
-    before = passing(formula.step)
-    missing = record.tensors - formula.step.tensors
-    step = scaled(formula.step, max(0.0, 1 + missing / before)) if before else formula.step
-    return replace(formula, kind="measured", step=step, correction=passing(step) / max(1, before), of=of)
+def at_least(held: Bytes, tensors: int, like: Bytes) -> Bytes:
+    """With so many bytes of tensors at least; what is missing is divided as in `like`."""
+    missing, whole = tensors - held.tensors, passing(like)
+    if missing <= 0 or not whole:
+        return held
+    parts = {name: getattr(held, name) + missing * getattr(like, name) // whole for name in PASSING}
+    parts["kept"] += tensors - replace(held, **parts).tensors
+    pieces = held.fragments + missing * like.fragments // whole
+    return replace(held, **parts, fragments=pieces)
 
 
-def _said(record: Record) -> str:
+def _learned(job: Job, records: Sequence[Record]) -> tuple[float, str] | None:
+    kind = [one for one in records if all(one.job.settings.get(key) == job.settings[key] for key in KIND)]
+    kind = [one for one in kind if one.factor is not None]
+    near = sorted(kind, key=lambda one: distance(one.job, job))[:NEAREST]
+    if not near:
+        return None
+    least, most = BOUNDS
+    factor = min(most, max(least, *(one.factor or 1.0 for one in near)))
+    others = f", and {len(near) - 1} more" if len(near) > 1 else ""
+    return factor, said(near[0]) + others
+
+
+def said(record: Record) -> str:
     """`meta-llama/Llama-3.1-8B, lora, 8 x 2,048 tokens, recompute 0.5 on NVIDIA H200`."""
     job = record.job
     size = f"{job.settings['batch']} x {job.settings['length']:,} tokens"

@@ -81,6 +81,17 @@ def length(spec: RunSpec, shape: ModelShape, card: Card, report: dict[str, Any] 
     return min(wanted, shape.context) if shape.context else wanted
 
 
+def by_data(spec: RunSpec, report: dict[str, Any] | None) -> dict[str, Any]:
+    """What reading the data has decided: the template where the model brings none, and the format."""
+    found: dict[str, Any] = {}
+    template = (report or {}).get("template")
+    if spec.template == "auto" and template and template.get("origin") == "named":
+        found["template"] = template["name"]
+    if report and spec.data.format == "auto":
+        found["data"] = spec.data.model_copy(update={"format": report.get("format") or "auto"})
+    return found
+
+
 def rows(report: dict[str, Any] | None) -> int | None:
     """Rows to train on, None where the data were not read."""
     if not report:

@@ -54,10 +54,6 @@ class Job:
     data: str
     """A fingerprint of the rows and of what is made of them."""
 
-    def same(self, other: Job) -> bool:
-        mine, theirs = asdict(self), asdict(other)
-        return all(mine[key] == theirs[key] for key in mine if key != "name")
-
 
 @dataclass(frozen=True)
 class Record:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from core.models.shape import ModelShape
 from core.plan import layers
+from core.plan.corrected import estimated
 from core.plan.estimate import Estimate
 from core.plan.memory import (
     CONTEXT,
@@ -32,7 +33,7 @@ from core.plan.memory import (
     PIECE_TOKENS,
     adapter_parameters,
 )
-from core.plan.search import Setting, Work, bytes_of
+from core.plan.search import Setting, Work, better_of
 from core.runs.space import space
 from core.spec import Method
 
@@ -49,8 +50,12 @@ CHECKED = 3
 
 
 def formula(work: Work, setting: Setting) -> Estimate:
-    """All phases of the run that the setting makes of the work. Well under 50 ms, no torch."""
-    step = bytes_of(work, setting)
+    """All phases of the run that the setting makes of the work, as measured where it was measured before.
+
+    Well under 50 ms, no torch.
+    """
+    better = better_of(work, setting)
+    step = better.step
     shape, method, on_gpu = work.shape, work.method, work.card.kind == "gpu"
     computed = 4 if work.precision == "fp32" else 2
     full, wide = method == "full", 4 if work.precision == "fp32" or _fp32_weights(work) else 2
@@ -74,9 +79,10 @@ def formula(work: Work, setting: Setting) -> Estimate:
     else:
         ram = max(step.total, load, evaluation, save + saved)
     merged = 0 if full else 2 * shape.parameters
-    return Estimate(
+    found = Estimate(
         "formula", step, load, evaluation, save, merge, ram=ram, disk=need.run + merged, error=ERROR
     )
+    return estimated(found, better)
 
 
 def merging(shape: ModelShape, rank: int, targets: list[str] | None = None) -> int:

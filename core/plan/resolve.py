@@ -9,6 +9,7 @@ from typing import Any
 from core.errors import UserError
 from core.models.shape import ModelShape
 from core.plan.advise import Plan
+from core.plan.defaults import by_data
 from core.spec import RunSpec
 
 LOOKS = 10
@@ -36,7 +37,6 @@ def filled_in(spec: RunSpec, plan: Plan, report: dict[str, Any] | None) -> RunSp
     chosen = plan.of(method)
     steps = chosen.steps or 1000
     look = max(1, round(steps / LOOKS))
-    template = (report or {}).get("template")
     precision = str((plan.card or {}).get("precision") or "fp32")
     filled: dict[str, Any] = {
         "method": method,
@@ -57,10 +57,7 @@ def filled_in(spec: RunSpec, plan: Plan, report: dict[str, Any] | None) -> RunSp
         filled["compile"] = True
     if spec.epochs is None and spec.steps is None:
         filled["epochs"] = chosen.epochs
-    if spec.template == "auto" and template and template.get("origin") == "named":
-        filled["template"] = template["name"]
-    if report and spec.data.format == "auto":
-        filled["data"] = spec.data.model_copy(update={"format": report.get("format") or "auto"})
+    filled |= by_data(spec, report)
     return RunSpec.model_validate({**spec.model_dump(), **_plain(filled)})
 
 

@@ -10,8 +10,10 @@ from functools import cached_property
 from typing import Any
 
 from core.models.shape import ModelShape
-from core.plan import compiling, defaults, memory, speed
+from core.plan import compiling, defaults, measured, memory, speed
 from core.plan.cards import Card
+from core.plan.corrected import Better, Lessons, lessons_on
+from core.plan.measured import Job
 from core.plan.memory import Bytes, host_holds
 from core.plan.objective import LEAST_BATCH, SEQUENCES, objective_of
 from core.spec import Method, Objective, RunSpec
@@ -62,6 +64,27 @@ class Work:
     @property
     def precision(self) -> str:
         return self.card.precision if self.spec.precision == "auto" else self.spec.precision
+
+    @cached_property
+    def lessons(self) -> Lessons | None:
+        """What was measured on the card before; None: nothing, or it is not here."""
+        return lessons_on(self.card.name) if self.card.here else None
+
+    @cached_property
+    def job(self) -> Job:
+        """What the jobs of all settings share; the setting's own keys are its spec's."""
+        known = {"method": self.method, "length": self.length, "precision": self.precision}
+        spec = self.spec.model_copy(update={**known, **defaults.by_data(self.spec, self.report)})
+        on_gpu = self.card.kind == "gpu"
+        return measured.job_of(
+            spec,
+            self.shape,
+            card=self.card.name,
+            on_gpu=on_gpu,
+            objective=self.objective,
+            compiled=False,
+            host=False,
+        )
 
     @cached_property
     def end_to_end(self) -> bool:
@@ -247,7 +270,26 @@ def _may_wait(work: Work, compiled: bool) -> bool:
 
 
 def bytes_of(work: Work, setting: Setting) -> Bytes:
-    """What a step takes."""
+    """What a step takes, by the closed form and by what was measured here before."""
+    return better_of(work, setting).step
+
+
+def better_of(work: Work, setting: Setting) -> Better:
+    """As `bytes_of`, with what was learned from."""
+    plain = _plain(work, setting)
+    if work.lessons is None:
+        return Better(plain)
+    return work.lessons.step(job_of(work, setting), plain)
+
+
+def job_of(work: Work, setting: Setting) -> Job:
+    """The job that the work is with a setting, as it is known when it is measured."""
+    own = {key: getattr(setting, key) for key in ("optimizer", "batch", "recompute", "host", "compiled")}
+    own["accumulate"] = min(work.accumulate(setting.batch), 2)
+    return replace(work.job, settings={**work.job.settings, **own})
+
+
+def _plain(work: Work, setting: Setting) -> Bytes:
     spec = work.spec
     held = memory.estimate(
         work.shape,

@@ -48,6 +48,8 @@ def trace(work: Work, setting: Setting, on_progress: Progress | None = None) -> 
         save=closed.save + more + moments,
         ram=closed.ram + step.host - closed.step.host,
         error=ERROR,
+        correction=None,
+        of="",
     )
 
 

@@ -18,7 +18,7 @@ from core.errors import UserError
 from core.job import environment, run_job
 from core.models.shape import read_folder
 from core.plan import measuring
-from core.plan.corrected import corrected
+from core.plan.corrected import Lessons, estimated
 from core.plan.estimate import Estimate
 from core.plan.ladder import bytes_of
 from core.plan.measured import recall
@@ -148,7 +148,7 @@ def test_the_process_is_gone_with_all_that_it_wrote(make_run: Make):
     shape = read_folder(Path(spec.model), spec.model)
     estimate = measuring.kept(found, shape, formula(spec))
     (record,) = recall()
-    again = corrected(formula(spec), record.job)
+    again = estimated(formula(spec), Lessons([record]).step(record.job, formula(spec).step))
     assert again.step == estimate.step and again.kind == "measured"
     assert again.of == "this very job, measured before"
 
