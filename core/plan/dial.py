@@ -64,6 +64,18 @@ WAITING = (Hold.WIDE, Hold.HOST)
 """Kinds of layers that hold something in the host's memory."""
 
 
+def may_record(
+    kinds: Sequence[Hold], *, experts: bool, drawn: bool, full: bool, accumulate: int, precision: str
+) -> bool:
+    """Whether passes over compiled layers that hold this can be recorded and started as a whole.
+
+    Not where passes differ: experts are chosen and numbers `drawn` (dropout) anew in each, and copies to the
+    host's memory are not part of a recording. Nor where it would hold a whole model's gradients twice.
+    """
+    differ = experts or drawn or any(kind in WAITING for kind in kinds)
+    return not differ and not (full and accumulate > 1) and precision != "fp32"
+
+
 def in_words(kinds: Sequence[Hold]) -> str:
     """`20 of 32 layers compute their MLP again`, for a person."""
     layers, again = len(kinds), sum(kinds.count(one) for one in (Hold.NARROW, Hold.HOST))

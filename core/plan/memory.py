@@ -132,13 +132,15 @@ def estimate(
     dora: bool = False,
     dropout: bool = False,
     objective: Objective = "sft",
+    recorded: bool = False,
 ) -> Bytes:
     """The peak of training steps of `accumulate` passes of `batch` rows of `length` tokens, all learned.
 
     `recompute`: the place of the dial. `compiled`: whether the layers are. `host`: whether its memory may be
     used. `targets`: names of the linear layers with adapters, None: all of a layer. `padded`: rows of a pass
     are made equally long and come with a mask, None: as soon as there are two, on a CPU or in fp32; else they
-    lie end to end.
+    lie end to end. `recorded`: passes over the layers are started as a whole (`core.train.engine.graphs`), so
+    what is live in a layer has its place while the loss is made, and what goes in and comes out another.
     """
     batch *= SEQUENCES[objective]
     compiled = compiled and objective == "sft"
@@ -193,7 +195,8 @@ def estimate(
     # What the fullest moments hold beside weights, adapters and the optimiser's state: the loss going
     # backward, the last layer, the first one, when nearly all gradients are there, and the step itself.
     before = gradients if accumulate > 1 else 0
-    at_loss = before + held + ends + head
+    stays = max(0.0, live - tokens * one.held[kinds[-1]]) + 4 * tokens * stored * shape.hidden
+    at_loss = before + held + ends + head + (stays if recorded else 0)
     at_last = before + held + max(0.0, live - tokens * one.held[kinds[-1]]) + coming
     missing = 0 if accumulate > 1 else width * _last_gradients(shape) if full else 0
     at_first = gradients - missing + live
@@ -206,6 +209,7 @@ def estimate(
     loss = live_now = temporary = 0
     if fullest == at_loss:
         loss = min(int(head), on_top)
+        live_now = int(stays) if recorded else 0
     elif fullest == at_last:
         live_now = min(int(max(0.0, live - tokens * one.held[kinds[-1]]) + coming), on_top)
     elif fullest == at_first:

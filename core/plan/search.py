@@ -13,6 +13,7 @@ from core.models.shape import ModelShape
 from core.plan import compiling, defaults, measured, memory, speed
 from core.plan.cards import Card
 from core.plan.corrected import Better, Lessons, lessons_on
+from core.plan.dial import holds, may_record
 from core.plan.measured import Job
 from core.plan.memory import Bytes, host_holds
 from core.plan.objective import LEAST_BATCH, SEQUENCES, objective_of
@@ -22,6 +23,11 @@ UNEVEN = 1 / 8
 """Share by which a step's rows may differ from what was wanted, where passes of an odd size fill the card."""
 WORTH = 1.02
 """Times as fast as rows that divide a step evenly those that do not must be to be taken."""
+
+QUICKER = 1.05
+"""Times as fast a pass must be to be recorded."""
+RECORDING = 1.2
+"""Times what comes and goes in a pass that must be free beside it, to make the recording with."""
 
 STARTING = 15.0
 """Seconds in which a worker reads its libraries and the rows."""
@@ -38,6 +44,8 @@ class Setting:
     recompute: float
     host: bool = False
     compiled: bool = False
+    recorded: bool = False
+    """Passes over the layers are started as a whole; the worker does so where it finds it quicker."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +196,7 @@ def _fitting(
     for batch in batches:
         at = functools.cache(functools.partial(_place_at, work, optimizer, batch, places, compiled))
         if at(0)[1].total <= room:
-            found.append(at(0))
+            found.append(_recorded(work, room, *at(0)))
             continue
         waits = 0
         if last and at(1)[0].host:
@@ -201,8 +209,28 @@ def _fitting(
             if first > end or at(end)[1].total > room:
                 continue
             least = bisect_left(range(first, end), True, key=lambda n: at(n)[1].total <= room)
-            found.append(at(first + least))
+            found.append(_recorded(work, room, *at(first + least)))
     return found
+
+
+def _recorded(work: Work, room: int, setting: Setting, held: Bytes) -> tuple[Setting, Bytes]:
+    """The same with its passes recorded, where they can be, that is quicker and there is ample room."""
+    spec, kinds = work.spec, holds(setting.recompute, work.shape.layers, setting.host)
+    if not setting.compiled or not may_record(
+        kinds,
+        experts=bool(work.shape.experts),
+        drawn=spec.lora.dropout > 0 and work.method != "full",
+        full=work.method == "full",
+        accumulate=work.accumulate(setting.batch),
+        precision=work.precision,
+    ):
+        return setting, held
+    other = replace(setting, recorded=True)
+    if _pace(work, other) < QUICKER * _pace(work, setting):
+        return setting, held
+    taken = bytes_of(work, other)
+    comes = taken.kept + taken.live + taken.loss
+    return (other, taken) if taken.total + RECORDING * comes <= room else (setting, held)
 
 
 def _place_at(
@@ -309,6 +337,7 @@ def _plain(work: Work, setting: Setting) -> Bytes:
         dora=spec.lora.dora,
         dropout=spec.lora.dropout > 0,
         objective=work.objective,
+        recorded=setting.recorded,
     )
     # paged moments move to the host's memory when the card is full
     paged = setting.optimizer.startswith("paged")
@@ -333,6 +362,7 @@ def rate_of(work: Work, setting: Setting) -> float | None:
         accumulate=work.accumulate(setting.batch),
         objective=work.objective,
         epochs=work.epochs,
+        recorded=setting.recorded,
     )
 
 

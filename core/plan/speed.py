@@ -49,8 +49,8 @@ PASS, BETWEEN = 0.0006, 0.005
 """Seconds beside the work of a layer in a pass, for kernels that do not fill the card at their ends, and of a
 pass, for the trainer's own doing. Assumed; they make passes of 8k tokens worth having on a fast card."""
 LEAST = {("gpu", False): 0.010, ("gpu", True): 0.0027, ("cpu", False): 0.004, ("cpu", True): 0.004}
-"""A pass costs at least this for each layer, however few tokens it has: starting its kernels. Measured with a
-0.5 B model on a box whose host starts a kernel in 15 microseconds."""
+"""A pass costs at least this for each layer, however few tokens it has: starting its kernels, where it is not
+recorded. Measured with a 0.5 B model on a box whose host starts a kernel in 15 microseconds."""
 ADAPTED = 1.8
 """Times that for layers with adapters, which have more kernels; measured there."""
 CORE_RATE = 25e9
@@ -88,9 +88,11 @@ def tokens_per_second(
     accumulate: int = 1,
     objective: Objective = "sft",
     epochs: float = 1.0,
+    recorded: bool = False,
 ) -> float | None:
     """Useful tokens a second. `tokens`: of one pass, padding included, of which the share `useful` is not.
-    `row`: tokens that see each other. `recompute`, `compiled`, `host`: as `core.plan.memory.estimate`.
+    `row`: tokens that see each other. `recompute`, `compiled`, `host`, `recorded`: as
+    `core.plan.memory.estimate`.
 
     None where the card's rate is not known.
     """
@@ -109,7 +111,7 @@ def tokens_per_second(
         again += (shape.layers - count[Hold.ALL]) * _pointwise(shape, card, tokens) * STEPS[False] / 3
     more_kernels = 0.15 * (count[Hold.NARROW] + count[Hold.HOST]) + 0.33 * count[Hold.INPUT]
     least = LEAST["gpu", compiled] * (shape.layers + more_kernels)
-    least *= ADAPTED if method != "full" and compiled else 1
+    least *= 0 if recorded else ADAPTED if method != "full" and compiled else 1
     waiting = sum(count[kind] for kind in WAITING) / shape.layers * one.copy
     copying = shape.layers * (max(0.0, waiting - one.forward) + CONTENTION * waiting)
     whole = max(shape.layers * (one.forward + one.backward + PASS) + again, least) + copying

@@ -10,6 +10,7 @@ What a graph's layers hold stands in a pool of its own from its recording on. So
 that pool and the loss side by side, where without graphs one comes after the other.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +22,10 @@ MOST = 12
 """Shapes that are recorded; passes of others go kernel by kernel."""
 WARM = 2
 """Passes before a recording, on the same side stream: torch wants some."""
+
+ROOM = 2.2
+"""Times what a pass takes that must be free for its recording: once for the passes before it, once for its
+own pool, and some."""
 
 Call = Callable[..., Any]
 
@@ -84,6 +89,8 @@ class Graphs:
         self.on = False
         self.bytes = 0
         """Of the pool, those that torch does not count as allocated: they are free between recordings."""
+        self.token_bytes = 0.0
+        """What a pass takes for each of its tokens, as far as it was seen."""
         self._peak = 0
         self._learned, self._dtype = list(learned), dtype
         self._calls: list[Call] = []
@@ -113,12 +120,16 @@ class Graphs:
         assert hidden is not None, "the first layer comes first"
         self._first, self._given = None, []
         key = inputs.key(hidden)
-        if key not in self._recorded and len(self._recorded) < MOST:
+        if key not in self._recorded and len(self._recorded) < MOST and self.has_room(hidden):
             self._recorded[key] = self._record(hidden, inputs)
         if key not in self._recorded:
             return Stack(self._calls, [], inputs)(hidden, *inputs.tensors)
         self._own()
         return self._recorded[key](hidden, *inputs.tensors)
+
+    def has_room(self, hidden: Tensor) -> bool:
+        """Whether a pass with this hidden state, (lines, tokens, width), could be recorded now."""
+        return ROOM * self.token_bytes * hidden.shape[0] * hidden.shape[1] <= free_bytes()
 
     def _record(self, hidden: Tensor, inputs: Inputs) -> Call:
         self._pool = self._pool or torch.cuda.graph_pool_handle()
@@ -161,6 +172,13 @@ class Graphs:
             for weight, copy in zip(there, copies, strict=True):
                 weight.grad = copy
         self._owned = bool(there)
+
+
+def free_bytes() -> int:
+    """Of the card, what this process could have more than it has allocated."""
+    if not torch.cuda.is_available():
+        return sys.maxsize
+    return int(torch.cuda.mem_get_info()[0]) + _spare()
 
 
 def _spare() -> int:

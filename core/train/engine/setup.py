@@ -10,7 +10,7 @@ from core.machine import look
 from core.models.shape import ModelShape
 from core.plan.cards import card_here
 from core.plan.compiling import pays, training_seconds
-from core.plan.dial import WAITING, Hold, holds, in_words, widest_narrow
+from core.plan.dial import WAITING, Hold, holds, in_words, may_record, widest_narrow
 from core.plan.layers import layer as layer_of
 from core.plan.memory import MLP_TOKENS, host_holds, may_wait
 from core.spec import Objective, RunSpec
@@ -151,11 +151,15 @@ def hold_layers(
     if host is None:
         kinds = holds(recompute, len(layers), host=False)
     random = draws(model)
-    # numbers that are drawn and experts that are chosen differ from pass to pass; a recording does not
-    records = cuda and compiled and host is None and not random and not shape.experts
     learned = [one for layer in layers for one in layer.parameters() if one.requires_grad]
-    if spec.method == "full" and (spec.accumulate or 1) > 1:
-        records = False  # gradients of a whole model twice
+    records = may_record(
+        kinds,
+        experts=bool(shape.experts),
+        drawn=random,
+        full=spec.method == "full",
+        accumulate=spec.accumulate or 1,
+        precision=device.precision,
+    )
     holder = Holder(
         widest,
         compiled=compiled,
@@ -163,7 +167,7 @@ def hold_layers(
         loose=loose,
         four_bits=spec.method == "qlora" and cuda,
         host=host,
-        graphs=Graphs(learned, device.dtype) if records and device.precision != "fp32" else None,
+        graphs=Graphs(learned, device.dtype) if records and cuda and compiled else None,
     )
     holder.take_all(layers, kinds)
     if not shape.experts and set(kinds) == {Hold.HOST}:

@@ -8,14 +8,13 @@ from typing import Any
 
 import torch
 
+from core.train.engine.graphs import ROOM, free_bytes
 from core.train.engine.setup import Engine
 
 BUSY = 0.75
 """Where the host is done with a pass in less than this share of its time, the card is what takes the time."""
 QUICKER = 0.95
 """A recording stays where its passes take at most this share of the others'."""
-ROOM = 1.2
-"""Times a pass's memory that must be free: its layers' part no longer ends before its loss begins."""
 ALIKE = (2e-3, 0.02)
 """How far a recorded pass's loss and gradient may be from another's, as shares: kernels round differently."""
 
@@ -55,6 +54,8 @@ class Timed:
     """Of the gradients."""
     memory: int
     """Bytes that it took at its fullest, beside what stands."""
+    tokens: int
+    """With what fills it up."""
 
 
 def record(engine: Engine, tuner: Any, most: int | None = None) -> None:
@@ -69,8 +70,8 @@ def record(engine: Engine, tuner: Any, most: int | None = None) -> None:
     if plain.host < BUSY * plain.seconds:
         engine.recorded_why = "the card is busy all the time"
         return
-    free = torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-    if free < ROOM * plain.memory:
+    graphs.token_bytes = plain.memory / plain.tokens
+    if free_bytes() < ROOM * plain.memory:
         engine.recorded_why = "a recording wants more memory than is free"
         return
     layout = engine.layout
@@ -130,6 +131,7 @@ def _pass(tuner: Any) -> Timed:
             name: one.to(tuner.args.device) if isinstance(one, torch.Tensor) else one
             for name, one in batch.items()
         }
+        tokens = inputs["input_ids"].numel()
         standing = _begin(cuda)
         begun = time.perf_counter()
         loss = tuner.compute_loss(tuner.model, inputs)
@@ -141,7 +143,7 @@ def _pass(tuner: Any) -> Timed:
         peak = torch.cuda.max_memory_allocated() if cuda else 0
         norms = torch._foreach_norm([one.grad for one in learned if one.grad is not None])
         norm = float(torch.linalg.vector_norm(torch.stack([one.float() for one in norms]))) if norms else 0.0
-        timed = Timed(seconds, host, float(loss), norm, peak - standing)
+        timed = Timed(seconds, host, float(loss), norm, peak - standing, tokens)
         tuner.model.zero_grad()
     tuner.trained_tokens = 0
     return timed
