@@ -124,6 +124,13 @@ def _plan(made: Plan) -> str:
         one = made.of(made.recommended)
         compiled = "compiled" if one.compiled else "not compiled"
         text += f"\nLayers: {one.kept}; {compiled}: {one.compile_why}."
+        if one.estimate:
+            peaks = one.estimate
+            phases = [("load", peaks.load), ("step", peaks.step.total), ("held-out rows", peaks.evaluation)]
+            told = ", ".join(f"{name} {gib(size)}" for name, size in [*phases, ("save", peaks.save)])
+            merge = f", a later merge {gib(peaks.merge)}" if peaks.merge else ""
+            beside = f"; beside the card {gib(peaks.ram)} of RAM, {gib(peaks.disk)} of disk"
+            text += f"\nMemory: {told}{merge}{beside}.\nMemory is {one.sure}."
         text += f"\nThe first step after about {duration(one.first_step)}, without what is to be downloaded."
     names = {"full": "full tuning", "lora": "LoRA", "qlora": "QLoRA"}
     for one in made.methods:

@@ -65,11 +65,24 @@ class MethodPlan:
         """The most bytes that the run has on the card."""
         return self.estimate.peak if self.estimate else self.bytes.total
 
+    @property
+    def sure(self) -> str:
+        """Where the memory's figures come from, how far off such figures were, and what bettered them."""
+        if self.estimate is None:
+            return ""
+        under, over = self.estimate.error
+        kind = {"formula": "by closed form", "trace": "traced", "measured": "measured"}[self.estimate.kind]
+        said = f"{kind}, where checked {percent(abs(under))} under to {percent(over)} over"
+        if self.estimate.correction is not None:
+            said += f"; what comes and goes corrected {self.estimate.correction:.2f} times"
+        return said + (f" ({self.estimate.of})" if self.estimate.of else "")
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON: bytes, seconds, tokens."""
         estimate = self.estimate.to_dict() if self.estimate else None
         out = {**asdict(self.out), "line": self.out.line} if self.out else None
-        return {**asdict(self), "bytes": self.bytes.to_dict(), "estimate": estimate, "out": out}
+        known = {"bytes": self.bytes.to_dict(), "estimate": estimate, "out": out, "sure": self.sure}
+        return {**asdict(self), **known, "peak": self.peak}
 
 
 @dataclass(frozen=True)
@@ -106,9 +119,11 @@ def advise(
     methods = tuple(_plan(spec, shape, card, report, method, ways) for method in get_args(Method))
     recommended, reason = _recommend(spec, shape, report, card, {one.method: one for one in methods})
     shown = asdict(card) | {"room": room(card), "precision": card.precision, "price": price_of(spec, card)}
+    taken = recommended if spec.method == "auto" else spec.method
     found = findings.of_plan(spec, shape, card, methods, recommended)
     found += findings.of_objective(spec, report)
     found += findings.of_box(spec, machine, shape, card)
+    found += findings.of_host(card, next((m for m in methods if m.method == taken), None))
     return Plan(shown, methods, recommended, reason, found, objective_of(spec, report))
 
 
@@ -129,9 +144,10 @@ def _plan(
     cost = seconds / 3600 * price if seconds is not None and price is not None else None
     kept = in_words(holds(chosen.recompute, shape.layers, chosen.host))
     kept += f" ({gib(found.bytes.host)} of it)" if found.bytes.host else ""
+    able = method in shape.tunable
     return MethodPlan(
         method,
-        found.fits,
+        found.fits and able,
         estimate.step,
         chosen.batch,
         work.accumulate(chosen.batch),
@@ -144,7 +160,7 @@ def _plan(
         rate_of(work, chosen),
         seconds,
         cost,
-        _reason(card, found, estimate, kept),
+        _reason(card, found, estimate, kept) if able else "cannot be used on weights stored like these",
         chosen.host,
         chosen.compiled,
         found.why,
@@ -153,7 +169,7 @@ def _plan(
         first_step_of(work, chosen),
         estimate,
         ways_out(spec, shape, card, report, method, estimate.peak - room(card))
-        if ways and not found.fits
+        if ways and able and not found.fits
         else None,
     )
 

@@ -75,6 +75,17 @@ def way_out(one: MethodPlan) -> str:
     return f"{name} needs {one.out.line}"
 
 
+def of_host(card: Card, one: MethodPlan | None) -> tuple[Finding, ...]:
+    """Whether the host's memory is enough for what the run takes of it beside the card."""
+    if not card.here or card.kind == "cpu" or card.ram == 0 or one is None or one.estimate is None:
+        return ()
+    need = one.estimate.ram
+    if need <= card.ram:
+        return ()
+    message = f"{one.method} takes about {gib(need)} of the host's memory, and {gib(card.ram)} are available"
+    return (Finding("warn", "ram_short", message, "end what is not needed, or take a box with more memory"),)
+
+
 def of_objective(spec: RunSpec, report: dict[str, Any] | None) -> tuple[Finding, ...]:
     """Whether the data are of the kind that the objective takes, and what it does with them."""
     objective, found = objective_of(spec, report), []
@@ -109,6 +120,9 @@ def of_box(spec: RunSpec, machine: Machine, shape: ModelShape, card: Card) -> tu
         page = f"https://huggingface.co/{known.id}"
         message = f"{known.id} is gated: its licence must be accepted, and you are not logged in to the Hub"
         found.append(Finding("warn", "gated", message, f"accept the licence at {page}, then: hf auth login"))
+    for note in shape.notes:
+        if not shape.estimated or "counted as" not in note:
+            found.append(Finding("info", "model", f"{shape.name}: {note}"))
     if not shape.has_tokenizer:
         message = f"{shape.name} has no tokenizer: it is enough for a plan, not for a run"
         found.append(Finding("warn", "no_tokenizer", message, "put its tokenizer.json beside config.json"))

@@ -293,6 +293,22 @@ def test_it_is_json_and_quick():
         assert set(parts) == {one.name for one in fields(Bytes)} - {"host"}
 
 
+def test_how_sure_it_is_and_what_the_other_phases_take_is_said():
+    one = plan("Qwen/Qwen3-8B", 24).of("lora")
+    assert one.estimate and one.estimate.kind == "formula" and one.estimate.step == one.bytes
+    assert "by closed form, where checked" in one.sure
+    bettered = replace(one, estimate=replace(one.estimate, correction=1.07, of="a run of it"))
+    assert "corrected 1.07 times (a run of it)" in bettered.sure
+    said = one.to_dict()
+    assert said["estimate"]["load"] > 0 and said["estimate"]["disk"] > 0 and said["peak"] == one.peak
+
+
+def test_a_host_with_too_little_memory_is_said():
+    poor = advise(spec("Qwen/Qwen3-8B"), box(gpu(24), ram=2), model("Qwen/Qwen3-8B"), report())
+    assert "ram_short" in [one.code for one in poor.findings]
+    assert "ram_short" not in [one.code for one in plan("Qwen/Qwen3-8B", 24).findings]
+
+
 def test_days_are_said_before_they_are_waited_for():
     large = advise(spec("Qwen/Qwen3-8B"), box(ram=64), model("Qwen/Qwen3-8B"), report())
     (slow,) = [one for one in large.findings if one.code == "slow"]

@@ -66,6 +66,8 @@ DIALS: tuple[tuple[str, str, str, str, str], ...] = (
 )
 """Key, label, glossary term, values for the up and down keys, and what it costs in a line."""
 
+WIDE = 110
+"""Columns from which on there is room to say how sure the estimates are."""
 AT_REST = "d: dials · up and down turn a dial · an empty one is left to the plan"
 LORA_ONLY = ("lora.rank", "lora.alpha")
 PREFERENCES_ONLY = ("objective", "beta")
@@ -240,8 +242,10 @@ class MethodScreen(StepScreen):
         if plan is None or not plan.methods:
             return
         line = self.query_one("#progress", ProgressLine)
+        chosen = next((one for one in plan.methods if one.method == self._method), plan.methods[0])
         if not line.busy:
-            line.update(Content.assemble((place(plan), "bold"), (" · estimates", "$foreground 60%")))
+            sure = f" {chosen.sure}" if self.size.width >= WIDE else ""
+            line.update(Content.assemble((place(plan), "bold"), (f" · estimates{sure}", "$foreground 60%")))
         methods, drawn = self.query_one("#methods", OptionList), bars(plan)
         lines = memory_bars(drawn, room(plan), max(methods.size.width - 1, 40))
         names = [one.method for one in plan.methods]
@@ -253,7 +257,6 @@ class MethodScreen(StepScreen):
                 methods.replace_option_prompt(name, text)
             if self._method in names:
                 methods.highlighted = names.index(self._method)
-        chosen = next((one for one in plan.methods if one.method == self._method), plan.methods[0])
         self.query_one("#brief", Static).update(brief(chosen))
         self.query_one("#why", Static).update(_why(plan, chosen))
         table_lines = table(drawn, figures(plan), 60)
