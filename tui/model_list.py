@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,8 +71,13 @@ def catalogue_offers(card: Card) -> list[Offer]:
     from core.plan.cards import room
 
     offers = []
+    sizes: dict[int, tuple[ModelShape, dict[str, int]]] = {}  # many entries share one
     for entry in catalogue():
-        shape = shape_from_config(entry.id, entry.config, hub=True)
+        if id(entry.config) not in sizes:
+            shape = shape_from_config(entry.id, entry.config, hub=True)
+            sizes[id(entry.config)] = shape, needs(shape, card)
+        shape, least = sizes[id(entry.config)]
+        shape = replace(shape, name=entry.id)
         offers.append(
             Offer(
                 entry.id,
@@ -80,7 +85,7 @@ def catalogue_offers(card: Card) -> list[Offer]:
                 entry.family,
                 entry.parameters,
                 shape,
-                needs(shape, card),
+                least,
                 room(card),
                 entry.chat,
                 entry.licence or "",
@@ -101,7 +106,8 @@ def card_of(machine: Machine, gpus: str | list[int] = "auto") -> Card:
 
 
 def needs(shape: ModelShape, card: Card) -> dict[str, int]:
-    """Method -> the least it takes here: one row of `LEAST_LENGTH` tokens, everything recomputed."""
+    """Method that can be used on it -> the least it takes here: one row of `LEAST_LENGTH` tokens, everything
+    recomputed."""
     from core.plan.memory import estimate
 
     gpu = card.kind == "gpu"
@@ -116,6 +122,7 @@ def needs(shape: ModelShape, card: Card) -> dict[str, int]:
             on_gpu=gpu,
         ).total
         for method in METHODS
+        if method in shape.tunable
     }
 
 

@@ -53,6 +53,7 @@ _KEYS = {
     "attention_layers": "full_attn_idxs",
     "value_heads": "linear_num_value_heads",
     "other_parameters": "other_parameters",
+    "bytes": "weight_bytes",
 }
 
 
@@ -68,6 +69,8 @@ def _entries(family: dict[str, Any], model: dict[str, Any]) -> Iterator[Entry]:
     """All ids of one size: it is counted once."""
     config = {"model_type": family["type"]}
     config |= {_KEYS[key]: value for key, value in {**family, **model}.items() if key in _KEYS}
+    if "stored" in model:
+        config["quantization_config"] = {"quant_method": model["stored"]}
     counted = count(config)
     for chat in (False, True):
         for name in model.get("chat" if chat else "base", ()):

@@ -163,7 +163,7 @@ def shape_from_config(
     dtype = config.get("dtype") or config.get("torch_dtype") or text_config(config).get("torch_dtype")
     shape = _shape(name, config, counted, 4 if dtype == "float32" else 2)
     if hub:
-        size = shape.parameters * shape.dtype_bytes
+        size = config.get("weight_bytes") or shape.parameters * shape.dtype_bytes
         shape = replace(shape, has_weights=True, has_tokenizer=True, weight_bytes=size)
     return replace(shape, **(replace_with or {}))
 

@@ -60,7 +60,7 @@ def test_a_known_model_needs_no_network(monkeypatch):
         ("mixtral", "mistralai/Mixtral-8x7B-v0.1"),
         ("tinyllama", "TinyLlama/TinyLlama_v1.1"),
         ("deepseek-r1-distill-qwen-7b", "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B"),
-        ("gpt-oss-20b", "unsloth/gpt-oss-20b-BF16"),
+        ("gpt-oss-20b", "openai/gpt-oss-20b"),
         ("", None),
         ("x", None),
         ("completely/else", None),
@@ -68,3 +68,9 @@ def test_a_known_model_needs_no_network(monkeypatch):
 )
 def test_a_misspelt_id_finds_its_nearest(typed, meant):
     assert nearest_model(typed) == meant
+
+
+def test_gpt_oss_is_downloaded_small_and_tuned_whole():
+    shape = read_shape("openai/gpt-oss-20b")
+    assert shape.weight_bytes < 14e9 < 2 * shape.parameters and shape.tunable == ("full", "lora")
+    assert any("16 bits" in note for note in shape.notes)

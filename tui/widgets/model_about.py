@@ -39,7 +39,7 @@ def _fits(offer: Offer) -> list[Content]:
     if not offer.needs:
         return []
     lines = []
-    for method in METHODS:
+    for method in (one for one in METHODS if one in offer.needs):
         need = offer.needs[method]
         fits = offer.fits is not None and method in offer.fits
         lines.append(
