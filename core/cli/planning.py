@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from core.cli import options, show
+from core.cli.measuring import measured
 
 if TYPE_CHECKING:
     from core.plan.advise import MethodPlan, Plan
@@ -42,6 +43,9 @@ def plan(
     ram: Annotated[
         float | None, typer.Option(metavar="GIB", help="Free memory of the box that card is in.")
     ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure the run on the card: real steps, a minute or so.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """What each method needs, how long it takes, and which is recommended (exit code 1 if none fits)."""
@@ -50,10 +54,14 @@ def plan(
 
     if cards and (card is not None or vram is not None):
         raise UserError("--cards looks at every card", "--card and --vram name one", "leave one out")
+    if cards and measure:
+        raise UserError("--cards looks at every card", "--measure is of the one here", "leave one out")
     if every and not cards:
         raise UserError("--all is for --cards", "", "write --cards --all")
     spec = options.spec_of(file, model, source or (None if file else NO_DATA), method, changes)
-    if cards:
+    if measure:
+        measured(spec, vram, card, as_json)
+    elif cards:
         _cards(spec, ram, every, as_json)
     else:
         _one(spec, vram, card, ram, as_json)
@@ -98,6 +106,8 @@ def _cards(spec: RunSpec, ram: float | None, every: bool, as_json: bool) -> None
 def _plan(made: Plan) -> str:
     from core.numbers import count, duration, gib, money
     from core.plan.objective import ABOUT, NAMES
+    from core.plan.prices import FILE
+    from core.runs.folder import home
 
     def row(one: MethodPlan) -> list[str]:
         return [
@@ -137,6 +147,9 @@ def _plan(made: Plan) -> str:
         # where nothing fits the smallest one's is in the reason already
         if one.out and (made.recommended or one.out.line not in made.reason):
             text += f"\n{names[one.method][0].upper()}{names[one.method][1:]} needs {one.out.line}."
+    if card and card["listed"] and card["price"] is None and not card["here"]:
+        text += f"\nWhat it costs is not known: put its price of an hour into {home() / FILE}"
+        text += f", such as {card['listed']}: 0.42."
     if made.objective != "sft":
         text += f"\n{NAMES[made.objective]} {ABOUT[made.objective]}."
     found = [asdict(one) for one in made.findings]

@@ -19,7 +19,7 @@ from core.plan.card_names import named
 from core.plan.cards import Card
 from core.runs.folder import home
 
-NAME = "prices.yaml"
+FILE = "prices.yaml"
 CURRENCY = "currency"
 
 
@@ -43,7 +43,7 @@ class Prices:
 
 def read_prices(file: Path | None = None) -> Prices:
     """The user's prices; none where there is no file. UserError names at once all that is wrong with it."""
-    file = file or home() / NAME
+    file = file or home() / FILE
     try:
         said = yaml.safe_load(file.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -79,6 +79,12 @@ def test_the_users_prices_decide_the_order(call: Call, finetui_home: Path) -> No
     assert one["card"]["price"] == 0.2 and one["methods"][1]["cost"] > 0
 
 
+def test_where_a_price_goes_is_said_where_none_is_known(call: Call, finetui_home: Path) -> None:
+    assert str(finetui_home / "prices.yaml") in call(*SMALL, "--card", "4090").out
+    assert "prices.yaml" not in call(*SMALL, "--card", "4090", "--set", "price_per_hour=1").out
+    assert "prices.yaml" not in call(*SMALL, "--vram", "24").out, "a size is no card to name"
+
+
 def test_prices_that_are_wrong_stop_the_plan_in_one_line(call: Call, finetui_home: Path) -> None:
     finetui_home.mkdir(exist_ok=True)
     (finetui_home / "prices.yaml").write_text("RTX 4900: 1\n")
