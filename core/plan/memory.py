@@ -155,7 +155,8 @@ def estimate(
     trained, width = _trained(shape, method, rank, targets, precision)
     dora = dora and not full
     if dora:  # one magnitude for each output
-        trained += shape.layers * sum(one[2] for one in _adapted(shape, targets))
+        every = shape.every_linear
+        trained += sum(many * one[2] for many, linears in every for one in _among(linears, targets))
     gradients = trained * width
     stored = width if full else compute  # of what the layers hold: fp32 weights make fp32 sums
     one = layers.layer(
@@ -236,11 +237,15 @@ def estimate(
 
 def adapter_parameters(shape: ModelShape, rank: int, targets: list[str] | None = None) -> int:
     """r x (in + out) for each adapted matrix of each layer (Hu et al. 2021, LoRA)."""
-    return shape.layers * sum(rank * (one[1] + one[2]) for one in _adapted(shape, targets))
+    return sum(
+        layers * rank * (one[1] + one[2])
+        for layers, linears in shape.every_linear
+        for one in _among(linears, targets)
+    )
 
 
-def _adapted(shape: ModelShape, targets: list[str] | None) -> list[Linear]:
-    return [one for one in shape.linears if targets is None or _is_target(one[0], targets)]
+def _among(linears: tuple[Linear, ...], targets: list[str] | None) -> list[Linear]:
+    return [one for one in linears if targets is None or _is_target(one[0], targets)]
 
 
 def _is_target(name: str, targets: list[str]) -> bool:
@@ -263,7 +268,8 @@ def _weights(shape: ModelShape, method: Method, precision: str) -> tuple[int, in
     each = 4 if precision == "fp32" or (method == "full" and precision == "fp16") else 2
     if method != "qlora":
         return shape.parameters * each, 0
-    matrices = min(_matrices(shape) * shape.layers, shape.parameters)
+    every = sum(many * one[1] * one[2] for many, linears in shape.every_linear for one in linears)
+    matrices = min(every, shape.parameters)
     return int(matrices * 0.5 + (shape.parameters - matrices) * each), int(matrices * (FOUR_BIT - 0.5))
 
 

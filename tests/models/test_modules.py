@@ -145,3 +145,16 @@ def test_experts_in_mxfp4_are_loaded_in_whole_weights_to_be_tuned(tmp_path):
     out = loaded(torch.tensor([[1, 2, 3]]), labels=torch.tensor([[1, 2, 3]]))
     out.loss.backward()
     assert torch.isfinite(out.loss)
+
+
+@pytest.mark.parametrize("family", ["llama", "lfm2", "qwen3_5", "qwen3_moe", "gpt2"])
+def test_adapters_are_planned_as_peft_makes_them(family):
+    from peft import LoraConfig, get_peft_model
+
+    from core.models.shape import shape_from_config
+    from core.plan.memory import adapter_parameters
+
+    config, model = built(family)
+    shape = shape_from_config("mine", config)
+    tuned = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=all_linear(model)))
+    assert adapter_parameters(shape, 4) == tuned.get_nb_trainable_parameters()[0]
