@@ -36,6 +36,8 @@ class Counted:
     parameters: int
     active_parameters: int
     """Those that one token passes through: for a mixture, its chosen experts alone."""
+    in_order: bool
+    """Some layers hand on from token to token what they have read, with no regard to where a row begins."""
     known: bool
     """False: a family that is not in `TRAITS`, counted as if it were Llama."""
 
@@ -136,6 +138,7 @@ def count(config: dict[str, Any]) -> Counted:
         expert_intermediate=expert_width,
         parameters=total + outside,
         active_parameters=active + outside,
+        in_order=any(mixed for mixed, _ in many),
         known=family in TRAITS,
     )
 

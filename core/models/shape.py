@@ -60,6 +60,8 @@ class ModelShape:
     """Parameters outside the language model, such as a vision tower."""
     kinds: tuple[tuple[int, tuple[Linear, ...]], ...] = ()
     """(layers, their matrices) of each kind where layers differ; `linears` are the most frequent one."""
+    in_order: bool = False
+    """Some layers hand on from token to token what they have read: rows on one line would see each other."""
     text_alone: bool = False
     """What lies beside the language model in its files is not loaded."""
     tunable: tuple[str, ...] = ALL
@@ -214,6 +216,7 @@ def _shape(name: str, config: dict[str, Any], counted: Counted, dtype_bytes: int
         expert_intermediate=counted.expert_intermediate,
         other_parameters=other,
         kinds=counted.kinds if len(counted.kinds) > 1 else (),
+        in_order=counted.in_order,
         text_alone=config.get("model_type") in TEXT_ALONE,
         tunable=TUNABLE[quantised],
     )

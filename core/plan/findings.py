@@ -120,6 +120,9 @@ def of_box(spec: RunSpec, machine: Machine, shape: ModelShape, card: Card) -> tu
         page = f"https://huggingface.co/{known.id}"
         message = f"{known.id} is gated: its licence must be accepted, and you are not logged in to the Hub"
         found.append(Finding("warn", "gated", message, f"accept the licence at {page}, then: hf auth login"))
+    if spec.packing and shape.in_order:
+        message = f"rows cannot be packed for {shape.name}: some of its layers hand on what they have read"
+        found.append(Finding("stop", "packing_in_order", message, "set packing: false"))
     for note in shape.notes:
         if not shape.estimated or "counted as" not in note:
             found.append(Finding("info", "model", f"{shape.name}: {note}"))

@@ -74,3 +74,20 @@ def test_gpt_oss_is_downloaded_small_and_tuned_whole():
     shape = read_shape("openai/gpt-oss-20b")
     assert shape.weight_bytes < 14e9 < 2 * shape.parameters and shape.tunable == ("full", "lora")
     assert any("16 bits" in note for note in shape.notes)
+
+
+def test_rows_are_not_packed_where_layers_hand_on_what_they_read():
+    from core.plan.cards import card_here
+    from core.plan.findings import of_box
+    from tests.plan.boxes import box, gpu, spec
+
+    def found(model: str) -> set[str]:
+        asked = spec(model, packing=True)
+        stops = of_box(asked, machine, read_shape(model), card_here(asked, machine))
+        return {one.code for one in stops if one.severity == "stop"}
+
+    machine = box(gpu(24))
+    assert "packing_in_order" in found("Qwen/Qwen3.5-2B") and "packing_in_order" in found(
+        "LiquidAI/LFM2-1.2B"
+    )
+    assert "packing_in_order" not in found("Qwen/Qwen3-1.7B")

@@ -158,3 +158,17 @@ def test_adapters_are_planned_as_peft_makes_them(family):
     shape = shape_from_config("mine", config)
     tuned = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=all_linear(model)))
     assert adapter_parameters(shape, 4) == tuned.get_nb_trainable_parameters()[0]
+
+
+@pytest.mark.parametrize(("family", "takes"), [("qwen3", True), ("lfm2", False), ("qwen3_5", False)])
+def test_rows_lie_on_one_line_where_no_layer_hands_on_what_it_read(family, takes, monkeypatch):
+    import torch
+
+    from core.models.shape import shape_from_config
+    from core.train.engine.attention import takes_lines
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    config, model = built(family)
+    assert takes_lines(model, torch.bfloat16)[0] is takes
+    assert shape_from_config("mine", config).in_order is not takes

@@ -22,6 +22,8 @@ NAME = "finetui"
 """Under which transformers knows the attention of this module."""
 CAPABILITY = (8, 0)
 WIDEST_HEAD = 256
+HANDING_ON = {"conv", "linear_attention", "hybrid", "hybrid_sliding"}
+"""Kinds of layers, as transformers names them, that no border between rows is told to."""
 
 
 def takes_lines(model: Any, dtype: torch.dtype) -> tuple[bool, str]:
@@ -36,6 +38,9 @@ def takes_lines(model: Any, dtype: torch.dtype) -> tuple[bool, str]:
     width = getattr(config, "head_dim", None) or config.hidden_size // heads
     if odd or config.model_type == "gpt_oss":
         return False, f"the attention of {config.model_type} is not a plain one"
+    handing_on = set(getattr(config, "layer_types", None) or ()) & HANDING_ON
+    if handing_on:
+        return False, f"its layers of kind {min(handing_on)} hand on what they read from row to row"
     if width > WIDEST_HEAD or width % 8:
         return False, f"heads {width} wide are not among those of its kernels"
     if not getattr(model, "_supports_sdpa", True) or config._attn_implementation not in ("sdpa", NAME):
