@@ -14,11 +14,14 @@ from core.job import Progress, run_job, run_job_async
 from core.machine import Machine, look
 from core.machine.host import hub_cache
 from core.models.shape import ModelShape, read_shape
-from core.plan.advise import Plan, advise
-from core.plan.cards import card_here, card_named, card_of_size
+from core.plan.advise import MethodPlan, Plan, advise
+from core.plan.cards import Card, card_here, card_named, card_of_size
+from core.plan.estimate import Estimate
 from core.plan.prices import Prices, read_prices
 from core.plan.rent import Offer, offers
 from core.plan.resolve import filled_in, resolve
+from core.plan.trace import trace
+from core.plan.work import Setting, work_of
 from core.runs.space import findings, space
 from core.spec import RunSpec
 
@@ -118,6 +121,31 @@ def plan_for(
     Without data (source NO_DATA) the plan has no steps and no time; without the model's tokenizer the
     lengths of the rows are assumed. UserError as `prepare`.
     """
+    spec, _, report, _, plan = _planned(spec, vram, card, ram, on_progress)
+    whole = report is not None and (spec.method != "auto" or plan.recommended is not None)
+    return plan, filled_in(spec, plan, report) if whole else None
+
+
+def trace_for(
+    spec: RunSpec,
+    *,
+    vram: float | None = None,
+    card: str | None = None,
+    ram: float | None = None,
+    on_progress: Progress | None = None,
+) -> tuple[MethodPlan, Estimate, Card]:
+    """The method that the plan recommends (or the spec names), what a trace of the run's own modules says it
+    takes, and the card. UserError as `plan_for`, and where the model cannot be traced."""
+    spec, shape, report, chosen, plan = _planned(spec, vram, card, ram, on_progress)
+    one = plan.of(spec.method if spec.method != "auto" else plan.recommended or "qlora")
+    work = work_of(spec, shape, chosen, report, one.method)
+    setting = Setting(one.optimizer, one.batch, one.recompute, one.host, one.compiled)
+    return one, trace(work, setting, on_progress), chosen
+
+
+def _planned(
+    spec: RunSpec, vram: float | None, card: str | None, ram: float | None, on_progress: Progress | None
+) -> tuple[RunSpec, ModelShape, dict[str, Any] | None, Card, Plan]:
     if vram is not None and card is not None:
         raise UserError("--vram and --card both name a card", "a plan is for one", "keep one of them")
     if ram is not None and vram is None and card is None:
@@ -129,9 +157,7 @@ def plan_for(
     shape, report = _shape_and_report(spec, on_progress)
     machine = look()
     chosen = prices.on(elsewhere or card_here(spec, machine))
-    plan = advise(spec, machine, shape, report, card=chosen)
-    whole = report is not None and (spec.method != "auto" or plan.recommended is not None)
-    return plan, filled_in(spec, plan, report) if whole else None
+    return spec, shape, report, chosen, advise(spec, machine, shape, report, card=chosen)
 
 
 def offers_for(

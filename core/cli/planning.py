@@ -10,6 +10,7 @@ import typer
 
 from core.cli import options, show
 from core.cli.measuring import measured
+from core.cli.tracing import traced
 
 if TYPE_CHECKING:
     from core.plan.advise import MethodPlan, Plan
@@ -46,6 +47,9 @@ def plan(
     measure: Annotated[
         bool, typer.Option("--measure", help="Measure the run on the card: real steps, a minute or so.")
     ] = False,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Run the model's own modules through shapes: surer, some seconds.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """What each method needs, how long it takes, and which is recommended (exit code 1 if none fits)."""
@@ -56,11 +60,15 @@ def plan(
         raise UserError("--cards looks at every card", "--card and --vram name one", "leave one out")
     if cards and measure:
         raise UserError("--cards looks at every card", "--measure is of the one here", "leave one out")
+    if trace and (cards or measure):
+        raise UserError("--trace is of one run", "--cards and --measure look elsewhere", "leave one out")
     if every and not cards:
         raise UserError("--all is for --cards", "", "write --cards --all")
     spec = options.spec_of(file, model, source or (None if file else NO_DATA), method, changes)
     if measure:
         measured(spec, vram, card, as_json)
+    elif trace:
+        traced(spec, vram, card, ram, as_json)
     elif cards:
         _cards(spec, ram, every, as_json)
     else:
