@@ -158,7 +158,7 @@ def _may_fit(cell: Cell, folder: Path, vram: float) -> bool:
 
 def _work(cell: Cell, folder: Path, vram: float) -> Any:
     from core.models.shape import read_folder
-    from core.plan.search import work_of
+    from core.plan.work import work_of
 
     shape = read_folder(folder, str(folder))
     return work_of(cell.spec(str(folder), 100), shape, card_of_size(vram), None, cell.method)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
-from core.plan.search import Setting
+from core.plan.work import Setting
 from core.spec import Method, RunSpec, parse_spec
 
 FITTED = ("llama-3.1-8b", "qwen2.5-0.5b")

@@ -15,8 +15,9 @@ from core.plan.dial import holds, in_words
 from core.plan.estimate import Estimate
 from core.plan.memory import Bytes
 from core.plan.objective import objective_of
-from core.plan.search import Found, first_step_of, rate_of, seconds_of, steps_of, work_of
+from core.plan.search import Found
 from core.plan.ways_out import WaysOut, ways_out
+from core.plan.work import first_step_of, rate_of, seconds_of, steps_of, work_of
 from core.spec import Method, Objective, RunSpec
 
 ENOUGH_FOR_FULL = 2_000_000

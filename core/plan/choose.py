@@ -11,7 +11,8 @@ from dataclasses import replace
 from core.plan.estimate import Estimate
 from core.plan.objective import LEAST_BATCH
 from core.plan.phases import formula
-from core.plan.search import Found, Work, fastest, may_compile, smallest
+from core.plan.search import Found, fastest, may_compile, smallest
+from core.plan.work import Work
 
 
 def choose(work: Work, room: int) -> tuple[Found, Estimate]:

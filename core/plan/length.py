@@ -11,7 +11,7 @@ from core.models.shape import ModelShape
 from core.numbers import gib
 from core.plan.advise import Plan, advise
 from core.plan.cards import Card, card_here
-from core.plan.search import Setting, bytes_of, work_of
+from core.plan.work import Setting, bytes_of, work_of
 from core.spec import RunSpec
 
 WAYS = ("cut", "drop", "split")

@@ -33,7 +33,7 @@ from core.plan.memory import (
     PIECE_TOKENS,
     adapter_parameters,
 )
-from core.plan.search import Setting, Work, better_of
+from core.plan.work import Setting, Work, better_of
 from core.runs.space import space
 from core.spec import Method
 

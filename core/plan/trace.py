@@ -16,7 +16,7 @@ from core.job import Progress, run_job
 from core.plan.estimate import Estimate
 from core.plan.memory import CONTEXT, FRAGMENTS, SLAB, Bytes
 from core.plan.phases import formula
-from core.plan.search import Setting, Work
+from core.plan.work import Setting, Work
 from core.spec import RunSpec
 
 ERROR = (-0.001, 0.009)

@@ -15,11 +15,11 @@ from typing import Any
 from core.data.lengths import longer_than
 from core.models.shape import ModelShape
 from core.numbers import gib, percent
-from core.plan import search
 from core.plan.card_names import known_cards
 from core.plan.cards import Card, of_list, room
 from core.plan.choose import choose, least
 from core.plan.objective import LEAST_BATCH
+from core.plan.work import Work, work_of
 from core.spec import Method, RunSpec
 
 MANY = 2
@@ -71,7 +71,7 @@ def ways_out(
         taken = have + short
         found.append(Way(f"an end to what holds {gib(held)} of the card", {}, taken))
     for words, changes in _changes(spec, shape, card, report, method, have):
-        planned, estimate = choose(search.work_of(_with(spec, changes), shape, card, report, method), have)
+        planned, estimate = choose(work_of(_with(spec, changes), shape, card, report, method), have)
         if planned.fits:
             found.append(Way(words, changes, estimate.peak))
         if len(found) == MANY:
@@ -92,7 +92,7 @@ def _changes(
     def fits(changes: dict[str, Any]) -> bool:
         return _need(_with(spec, changes), shape, card, report, method) <= have
 
-    work = search.work_of(spec, shape, card, report, method)
+    work = work_of(spec, shape, card, report, method)
     fewest = LEAST_BATCH[work.objective]
     yield from _first_of_each_kind(_of_no_cost(spec, work, card), fits)
 
@@ -110,7 +110,7 @@ def _changes(
         yield _said(length, report), {"length": length}
 
 
-def _of_no_cost(spec: RunSpec, work: search.Work, card: Card) -> list[tuple[str, dict[str, Any]]]:
+def _of_no_cost(spec: RunSpec, work: Work, card: Card) -> list[tuple[str, dict[str, Any]]]:
     """Choices of the user's that could be left to the plan, or be made smaller, with the rows as they are."""
     fewest, free = LEAST_BATCH[work.objective], []
     if spec.batch and spec.batch > fewest:
@@ -142,7 +142,7 @@ def _together(
 ) -> list[Way]:
     """Where no change suffices alone: what costs nothing, then fewer rows a step, a small rank and short
     rows, added one to another until it fits."""
-    work = search.work_of(spec, shape, card, report, method)
+    work = work_of(spec, shape, card, report, method)
     least_of_each = {frozenset(change): (words, change) for words, change in _of_no_cost(spec, work, card)}
     steps = list(least_of_each.values())
     if not (spec.batch or spec.accumulate):
@@ -168,7 +168,7 @@ def _together(
             return []
         said.append(_said(length, report))
         changes["length"] = length
-    planned, estimate = choose(search.work_of(_with(spec, changes), shape, card, report, method), have)
+    planned, estimate = choose(work_of(_with(spec, changes), shape, card, report, method), have)
     words = f"{', '.join(said[:-1])} and {said[-1]}" if len(said) > 1 else said[0]
     return [Way(words, changes, estimate.peak)] if planned.fits else []
 
@@ -178,7 +178,7 @@ def _rows_a_step(rows: int) -> str:
 
 
 def _need(spec: RunSpec, shape: ModelShape, card: Card, report: dict[str, Any] | None, method: Method) -> int:
-    return least(search.work_of(spec, shape, card, report, method))
+    return least(work_of(spec, shape, card, report, method))
 
 
 def _smallest_card(

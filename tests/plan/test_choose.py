@@ -7,7 +7,8 @@ from core.plan import choose as module
 from core.plan.cards import card_named
 from core.plan.choose import choose, least
 from core.plan.phases import formula
-from core.plan.search import smallest, work_of
+from core.plan.search import smallest
+from core.plan.work import work_of
 from tests.plan.boxes import GIB, model, report, spec
 
 LLAMA = "meta-llama/Llama-3.1-8B"

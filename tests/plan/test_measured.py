@@ -18,8 +18,9 @@ from core.plan.estimate import Estimate
 from core.plan.ladder import bytes_of
 from core.plan.measured import Record, data_of, job_of, passing, recall, record_of, remember, versions
 from core.plan.phases import formula as phases_formula
-from core.plan.search import Setting, fastest, work_of
-from core.plan.search import job_of as job_of_setting
+from core.plan.search import fastest
+from core.plan.work import Setting, work_of
+from core.plan.work import job_of as job_of_setting
 from core.spec import RunSpec, parse_spec
 from tests.plan.boxes import GIB, box, gpu, model
 from tests.plan.test_ladder import resolved

@@ -10,7 +10,7 @@ import pytest
 from core.plan.cards import card_of_size
 from core.plan.estimate import Estimate
 from core.plan.phases import formula, merging
-from core.plan.search import Setting, work_of
+from core.plan.work import Setting, work_of
 from tests.plan.boxes import model, spec
 
 LLAMA = "meta-llama/Llama-3.1-8B"

@@ -6,7 +6,8 @@ import pytest
 
 from core.plan.cards import card_named, room
 from core.plan.dial import Hold, holds, may_record
-from core.plan.search import Found, bytes_of, fastest, rate_of, work_of
+from core.plan.search import Found, fastest
+from core.plan.work import bytes_of, rate_of, work_of
 from tests.plan.boxes import GIB, model, report, spec
 
 SMALL, LARGE = "Qwen/Qwen2.5-0.5B", "meta-llama/Llama-3.1-8B"

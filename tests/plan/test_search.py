@@ -8,7 +8,8 @@ import pytest
 from core.plan import search
 from core.plan.advise import advise
 from core.plan.cards import card_named, room
-from core.plan.search import Setting, bytes_of, fastest, rate_of, work_of
+from core.plan.search import fastest
+from core.plan.work import Setting, Work, bytes_of, rate_of, work_of
 from tests.plan.boxes import GIB, box, model, report, spec
 
 LLAMA = "meta-llama/Llama-3.1-8B"
@@ -20,7 +21,7 @@ def work(gib: float, method="lora", name: str = LLAMA, ram: float = 0, data=DATA
     return work_of(spec(name, **keys), model(name), replace(card, ram=int(ram * GIB)), data, method)
 
 
-def every_setting(one: search.Work, optimizer: str):
+def every_setting(one: Work, optimizer: str):
     """All places of all batches, as the worker would carry them out."""
     for batch in (1, 2, 4, 8, 16):
         for place in search._places(one):

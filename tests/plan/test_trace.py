@@ -11,8 +11,8 @@ from core.models.shape import read_shape
 from core.plan.cards import card_of_size
 from core.plan.estimate import Estimate
 from core.plan.phases import formula
-from core.plan.search import Setting, Work, work_of
 from core.plan.trace import trace
+from core.plan.work import Setting, Work, work_of
 from core.spec import parse_spec
 
 LLAMA, QWEN = "meta-llama/Llama-3.1-8B", "Qwen/Qwen2.5-0.5B"

@@ -1,0 +1,215 @@
+"""What there is to do in a run, and what a setting of it takes, in bytes and in seconds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from core.models.shape import ModelShape
+from core.plan import compiling, defaults, measured, memory, speed
+from core.plan.cards import Card
+from core.plan.corrected import Better, Lessons, lessons_on
+from core.plan.measured import Job
+from core.plan.memory import Bytes
+from core.plan.objective import SEQUENCES, objective_of
+from core.spec import Method, Objective, RunSpec
+
+STARTING = 15.0
+"""Seconds in which a worker reads its libraries and the rows."""
+LOAD_RATE = 2e9
+"""Bytes a second of weights from a disk to the card. Measured 3.4 to 5 on a fast box; assumed for others."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is chosen."""
+
+    optimizer: str
+    batch: int
+    recompute: float
+    host: bool = False
+    compiled: bool = False
+    recorded: bool = False
+    """Passes over the layers are started as a whole; the worker does so where it finds it quicker."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What there is to do: all that the settings of one method share."""
+
+    spec: RunSpec
+    shape: ModelShape
+    card: Card
+    report: dict[str, Any] | None
+    method: Method
+    objective: Objective
+    length: int
+    together: int
+    """Rows of one step."""
+    lines: int | None
+    """Rows, pieces or packs of an epoch; None: not known."""
+    packed: float | None
+    """Tokens of a pack; None: rows are not packed."""
+    epochs: float
+    most: int | None = None
+    """Rows at a time, at most; None: a step's."""
+
+    @property
+    def precision(self) -> str:
+        return self.card.precision if self.spec.precision == "auto" else self.spec.precision
+
+    @cached_property
+    def lessons(self) -> Lessons | None:
+        """What was measured on the card before; None: nothing, or it is not here."""
+        return lessons_on(self.card.name) if self.card.here else None
+
+    @cached_property
+    def job(self) -> Job:
+        """What the jobs of all settings share; the setting's own keys are its spec's."""
+        known = {"method": self.method, "length": self.length, "precision": self.precision}
+        spec = self.spec.model_copy(update={**known, **defaults.by_data(self.spec, self.report)})
+        on_gpu = self.card.kind == "gpu"
+        return measured.job_of(
+            spec,
+            self.shape,
+            card=self.card.name,
+            on_gpu=on_gpu,
+            objective=self.objective,
+            compiled=False,
+            host=False,
+        )
+
+    @cached_property
+    def end_to_end(self) -> bool:
+        """Whether the rows of a pass lie on one line, so that nothing is padding and no mask is made."""
+        return (
+            self.card.kind == "gpu"
+            and self.card.bf16
+            and self.precision != "fp32"
+            and self.objective == "sft"
+        )
+
+    def accumulate(self, batch: int) -> int:
+        return self.spec.accumulate or max(1, round(self.together / batch))
+
+
+def work_of(
+    spec: RunSpec, shape: ModelShape, card: Card, report: dict[str, Any] | None, method: Method
+) -> Work:
+    length, objective = defaults.length(spec, shape, card, report), objective_of(spec, report)
+    count, packed = defaults.lines(spec, report, length)
+    together = defaults.effective_batch(spec, card, count, objective)
+    epochs = defaults.epochs(spec, shape, defaults.rows(report), objective)
+    return Work(spec, shape, card, report, method, objective, length, together, count, packed, epochs)
+
+
+def bytes_of(work: Work, setting: Setting) -> Bytes:
+    """What a step takes, by the closed form and by what was measured here before."""
+    return better_of(work, setting).step
+
+
+def better_of(work: Work, setting: Setting) -> Better:
+    """As `bytes_of`, with what was learned from."""
+    plain = _plain(work, setting)
+    if work.lessons is None:
+        return Better(plain)
+    return work.lessons.step(job_of(work, setting), plain)
+
+
+def job_of(work: Work, setting: Setting) -> Job:
+    """The job that the work is with a setting, as it is known when it is measured."""
+    own = {key: getattr(setting, key) for key in ("optimizer", "batch", "recompute", "host", "compiled")}
+    own["accumulate"] = min(work.accumulate(setting.batch), 2)
+    return replace(work.job, settings={**work.job.settings, **own})
+
+
+def _plain(work: Work, setting: Setting) -> Bytes:
+    spec = work.spec
+    held = memory.estimate(
+        work.shape,
+        work.method,
+        batch=setting.batch,
+        length=work.length,
+        rank=spec.lora.rank,
+        optimizer=setting.optimizer,
+        recompute=setting.recompute,
+        compiled=setting.compiled,
+        host=setting.host,
+        precision=work.precision,
+        on_gpu=work.card.kind == "gpu",
+        targets=None if spec.lora.targets == "all-linear" else list(spec.lora.targets),
+        accumulate=work.accumulate(setting.batch),
+        padded=not work.end_to_end and (setting.batch > 1 or spec.packing),
+        dora=spec.lora.dora,
+        dropout=spec.lora.dropout > 0,
+        objective=work.objective,
+        recorded=setting.recorded,
+    )
+    # paged moments move to the host's memory when the card is full
+    paged = setting.optimizer.startswith("paged")
+    return replace(held, optimizer=held.optimizer // 4) if paged else held
+
+
+def rate_of(work: Work, setting: Setting) -> float | None:
+    """Useful tokens a second; None where the card's rate is not known."""
+    sequences = setting.batch * SEQUENCES[work.objective]
+    mean, useful = _useful(work, sequences)
+    return speed.tokens_per_second(
+        work.shape,
+        work.method,
+        work.card,
+        tokens=max(1, int(sequences * mean / useful)),
+        recompute=setting.recompute,
+        compiled=setting.compiled,
+        host=setting.host,
+        row=mean / useful,
+        useful=useful,
+        optimizer=setting.optimizer,
+        accumulate=work.accumulate(setting.batch),
+        objective=work.objective,
+        epochs=work.epochs,
+        recorded=setting.recorded,
+    )
+
+
+def steps_of(work: Work, batch: int) -> int | None:
+    """Steps of the whole run, None where the rows are not known."""
+    if work.spec.steps:
+        return work.spec.steps
+    if not work.lines:
+        return None
+    return max(1, round(math.ceil(work.lines / (batch * work.accumulate(batch))) * work.epochs))
+
+
+def seconds_of(work: Work, setting: Setting) -> float | None:
+    """Of the whole run, with what compiling takes; None where steps or the card's rate are not known."""
+    training = training_of(work, setting, typical=False)
+    if training is None:
+        return None
+    return training + (compiling.SECONDS if setting.compiled else 0.0)
+
+
+def first_step_of(work: Work, setting: Setting) -> float:
+    """Seconds from the start to the first step, without a download."""
+    stored = work.shape.parameters * 2
+    return STARTING + stored / LOAD_RATE + (compiling.SECONDS if setting.compiled else 0.0)
+
+
+def training_of(work: Work, setting: Setting, *, typical: bool = True) -> float | None:
+    """Seconds of the steps. `typical`: a card that is not known is taken for a middling one."""
+    if typical:
+        work = replace(work, card=compiling.rated(work.card))
+    steps, rate = steps_of(work, setting.batch), rate_of(work, setting)
+    if steps is None or rate is None:
+        return None
+    mean, _ = _useful(work, setting.batch)
+    rows = steps * setting.batch * work.accumulate(setting.batch) * SEQUENCES[work.objective]
+    return rows * mean / rate
+
+
+def _useful(work: Work, sequences: int) -> tuple[float, float]:
+    """Mean tokens of a row, and the share of a pass that is not padding."""
+    mean, useful = defaults.useful_share(sequences, work.length, work.report, work.packed)
+    return mean, 1.0 if work.end_to_end else useful
