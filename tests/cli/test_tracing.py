@@ -22,6 +22,6 @@ def test_a_trace_stands_beside_the_closed_form(call: Call) -> None:
 
 def test_a_trace_is_of_one_run_on_a_card(call: Call) -> None:
     both = call("plan", "--model", MODEL, "--trace", "--cards")
-    assert both.code == 2 and "leave one out" in both.err
+    assert both.code == 2 and "--trace is of one run" in both.line
     here = call("plan", "--model", MODEL, "--trace", "--vram", "24", "--set", "objective=dpo")
     assert here.code == 1 and "dpo cannot be traced" in here.err
