@@ -49,7 +49,8 @@ def stored_as(name: str, config: dict[str, Any]) -> str | None:
 def _refuse(name: str, why: str) -> NoReturn:
     from core.models.catalogue import nearest_model
 
-    whole = nearest_model(_SAID.sub("", name))
+    bare = _SAID.sub("", name)
+    whole = nearest_model(bare) if bare != name else None
     like = f", such as {whole}" if whole and whole.lower() != name.lower() else ""
     raise UserError(
         f"{name} cannot be tuned here",

@@ -17,6 +17,8 @@ TOGETHER = 8
 TRIES, WAIT = 3, 0.5
 """How often a request is made that fails for a passing reason, and the seconds before the second time."""
 PASSING = (408, 429, 500, 502, 503, 504)
+PATIENCE = 20.0
+"""Seconds for all files together: someone waits, and the Hub's own count is nearly as good."""
 MOST_FILES = 400
 """Of one model; more are not asked for one by one."""
 
@@ -28,12 +30,13 @@ def read_remote_headers(model: str, revision: str | None, sizes: dict[str, int])
     """
     import huggingface_hub
 
-    api = huggingface_hub.HfApi()
+    api, end = huggingface_hub.HfApi(), time.monotonic() + PATIENCE
     if WHOLE in sizes:
         names = [WHOLE]
     elif INDEX in sizes:
         file = _tried(
-            lambda: huggingface_hub.hf_hub_download(model, INDEX, revision=revision, etag_timeout=TIMEOUT)
+            lambda: huggingface_hub.hf_hub_download(model, INDEX, revision=revision, etag_timeout=TIMEOUT),
+            end,
         )
         names = shards(Path(file).read_text(encoding="utf-8"))
     else:
@@ -46,7 +49,8 @@ def read_remote_headers(model: str, revision: str | None, sizes: dict[str, int])
 
     def header(name: str) -> dict[str, Any]:
         read = _tried(
-            lambda: api.parse_safetensors_file_metadata(model, name, revision=revision, timeout=TIMEOUT)
+            lambda: api.parse_safetensors_file_metadata(model, name, revision=revision, timeout=TIMEOUT),
+            end,
         )
         return {tensor: {"dtype": one.dtype, "shape": one.shape} for tensor, one in read.tensors.items()}
 
@@ -54,9 +58,12 @@ def read_remote_headers(model: str, revision: str | None, sizes: dict[str, int])
         return summed(pool.map(header, names), sum(sizes[name] for name in names))
 
 
-def _tried(ask: Callable[[], Any]) -> Any:
-    """The answer, after some tries where the Hub or the way to it failed for the moment."""
+def _tried(ask: Callable[[], Any], end: float) -> Any:
+    """The answer, after some tries where the Hub or the way to it failed for the moment. `end`: see PATIENCE,
+    by the monotonic clock."""
     for left in reversed(range(TRIES)):
+        if time.monotonic() > end:
+            raise Broken(f"the Hub did not give their headers within {PATIENCE:.0f} s")
         try:
             return ask()
         except Exception as error:

@@ -160,7 +160,7 @@ def shape_from_config(
         raise UserError(
             f"{name} is no language model that can be tuned here",
             f"{error} (model_type: {shown(config.get('model_type', 'not said'))})",
-            EXAMPLE,
+            f"mend its config.json, or {EXAMPLE}",
         ) from None
     dtype = config.get("dtype") or config.get("torch_dtype") or text_config(config).get("torch_dtype")
     shape = _shape(name, config, counted, 4 if dtype == "float32" else 2)

@@ -74,6 +74,11 @@ def test_quantised_weights_that_cannot_be_tuned_are_refused_with_the_whole_model
     assert words in refused.why and "such as Qwen/Qwen2.5-7B-Instruct;" in refused.todo
 
 
+def test_no_model_is_guessed_where_the_name_does_not_tell(tmp_path):
+    where = folder(tmp_path / "gptq", {**LLAMA, "quantization_config": {"quant_method": "gptq"}})
+    assert "such as" not in refusal(str(where)).todo
+
+
 def test_quantised_weights_that_can_be_tuned_say_how(tmp_path):
     whole = read_folder(folder(tmp_path / "whole", {**LLAMA, "quantization_config": {}}), "whole")
     assert whole.tunable == ("full", "lora", "qlora")

@@ -152,3 +152,11 @@ def test_a_hub_that_is_not_there_is_told_soon(hub, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(Broken, match="does not give their headers"):
         remote.read_remote_headers("acme/some", None, sizes(hub))
+
+
+def test_patience_ends(hub, monkeypatch):
+    shards(hub, 3)
+    monkeypatch.setattr(remote, "PATIENCE", -1.0)
+    with pytest.raises(Broken, match="within"):
+        remote.read_remote_headers("acme/some", None, sizes(hub))
+    assert not hub.asked
