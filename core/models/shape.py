@@ -81,8 +81,9 @@ class ModelShape:
 def read_shape(model: str, revision: str | None = None) -> ModelShape:
     """The shape of a folder, of a model in the Hub's cache, of the catalogue, or of the Hub, in this order.
 
-    Only the last touches the network. UserError: no such folder, no config.json in it, a config that cannot
-    be read, or what the Hub refuses (misspelt, gated, no access, no network).
+    Only the last touches the network; without one, a config alone in the cache will do. UserError: no such
+    folder, no config.json in it, a config that cannot be read, or what the Hub refuses (misspelt, gated, no
+    access, no network).
     """
     from core.models import hub
 
@@ -95,13 +96,19 @@ def read_shape(model: str, revision: str | None = None) -> ModelShape:
         )
     if looks_like_path(model):
         raise UserError(f"{model} is not there", "no such folder", "check the path, or give a Hub id")
-    cached = hub.cached_folder(model, revision)
-    if cached:
-        return read_folder(cached, model)
+    snapshot = hub.cached_folder(model, revision)
+    cached = read_folder(snapshot, model) if snapshot else None
+    if cached and cached.has_weights:
+        return cached
     known = entry(model)
     if known and revision is None:
         return shape_from_config(model, known.config, replace_with={"has_template": known.chat}, hub=True)
-    return hub.read_remote(model, revision)
+    try:
+        return hub.read_remote(model, revision)
+    except UserError as error:
+        if cached and any(sign in error.why for sign in ("no network", "HF_HUB_OFFLINE")):
+            return cached  # without its weights, it is enough to plan
+        raise
 
 
 def looks_like_path(model: str) -> bool:

@@ -147,3 +147,17 @@ def test_what_is_in_the_cache_needs_no_network(monkeypatch, tmp_path):
     assert read_shape("acme/cached").parameters == LLAMA_PARAMETERS
     assert hub.cached_folder("acme/cached", "other") is None
     assert hub.cached_folder("acme/cached", "abc") == Path(snapshot)
+
+
+def test_a_config_alone_in_the_cache_does_not_stand_for_the_model(remote, monkeypatch, tmp_path):
+    remote({**LLAMA, "hidden_size": 128}, {"BF16": 12_345}, {"config.json": 1, "pytorch_model.bin": 9})
+    snapshot = tmp_path / "hf/hub/models--acme--cached/snapshots/abc"
+    snapshot.mkdir(parents=True)
+    (tmp_path / "hf/hub/models--acme--cached/refs").mkdir()
+    (tmp_path / "hf/hub/models--acme--cached/refs/main").write_text("abc")
+    (snapshot / "config.json").write_text(json.dumps(LLAMA))
+    assert read_shape("acme/cached").has_weights, "the Hub has them"
+    refused = UserError("acme/cached is gated", "your account has not accepted its licence", "accept it")
+    monkeypatch.setattr(hub, "read_remote", lambda *_: (_ for _ in ()).throw(refused))
+    with pytest.raises(UserError, match="gated"):
+        read_shape("acme/cached")
