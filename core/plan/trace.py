@@ -65,6 +65,7 @@ def request_of(work: Work, setting: Setting) -> dict[str, object]:
         "accumulate": work.accumulate(setting.batch),
         "optimizer": setting.optimizer.removeprefix("paged_"),
         "capability": 9.0 if work.card.bf16 else 7.5,
+        "recorded": setting.recorded,
     }
     return {"spec": spec.model_dump(mode="json"), "how": how, "small_steps": work.objective != "sft"}
 

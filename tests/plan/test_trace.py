@@ -17,6 +17,21 @@ from core.spec import parse_spec
 
 LLAMA, QWEN = "meta-llama/Llama-3.1-8B", "Qwen/Qwen2.5-0.5B"
 GIB = 2**30
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trace in this process: for so small a model a fresh one would be all that is waited for."""
+
+    def answered(module: str, request: Any, on_progress: Any, timeout: float) -> Any:
+        from core.train.trace.job import answer
+
+        assert module == "core.train.trace.job"
+        return answer(json.loads(json.dumps(request)), lambda *_: None)
+
+    monkeypatch.setattr("core.plan.trace.run_job", answered)
+
+
 SIZES = {"hidden_size": 64, "intermediate_size": 160, "num_hidden_layers": 4, "num_attention_heads": 4}
 SIZES |= {"num_key_value_heads": 2, "vocab_size": 512, "max_position_embeddings": 512}
 
@@ -51,6 +66,7 @@ def folder(path: Path, kind: str, **more: Any) -> str:
     return str(path)
 
 
+@pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("method", ["full", "lora", "qlora"])
 def test_what_stands_is_what_the_closed_form_counts(tmp_path, method):
     work = asked(folder(tmp_path, "llama"), method, 2, 128)
@@ -62,6 +78,7 @@ def test_what_stands_is_what_the_closed_form_counts(tmp_path, method):
     assert told.evaluation < told.step.total + GIB and told.load > told.step.weights
 
 
+@pytest.mark.usefixtures("here")
 def test_a_mixture_and_layers_with_norms_of_their_own_are_traced_too(tmp_path):
     experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "head_dim": 16}
     work = asked(folder(tmp_path, "qwen3_moe", **experts), "lora", 2, 128)
@@ -69,12 +86,30 @@ def test_a_mixture_and_layers_with_norms_of_their_own_are_traced_too(tmp_path):
     assert less.step.kept < more.step.kept
 
 
+@pytest.mark.usefixtures("here")
 def test_layers_that_wait_are_counted_in_the_hosts_memory(tmp_path):
     work = asked(folder(tmp_path, "llama"), "lora", 8, 256)
     told = traced(work, 1.0)
     assert told.step.host >= GIB and told.step.kept < traced(work, 0.0).step.kept
 
 
+@pytest.mark.usefixtures("here")
+def test_a_recorded_pass_has_its_layers_and_its_loss_side_by_side(tmp_path):
+    work = asked(folder(tmp_path, "llama"), "lora", 4, 256)
+    plain, recorded = (traced(work, 0.0, recorded=one).step for one in (False, True))
+    assert recorded.tensors > plain.tensors and recorded.kept <= plain.kept + recorded.live
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("kind", ["gpt_neox", "phi", "gemma2", "olmo2"])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_any_family_is_traced(tmp_path, kind, compiled):
+    work = asked(folder(tmp_path, kind, head_dim=16, pad_token_id=0), "lora", 2, 128)
+    kept = [traced(work, dial, compiled=compiled, host=False).step.kept for dial in (0.0, 1.0)]
+    assert kept[0] > kept[1] > 0
+
+
+@pytest.mark.usefixtures("here")
 def test_a_model_that_is_none_is_said_to_be(tmp_path):
     work = asked(folder(tmp_path, "llama"), "lora", 2, 64)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "t5", **SIZES, "d_model": 64}))

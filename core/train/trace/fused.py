@@ -86,7 +86,7 @@ def _program(mode: Live, graph: fx.GraphModule, _examples: Sequence[Any]) -> Cal
         args.clear()
         gone = {key for key, name in zip(inputs, counted, strict=True) if key and name and not mode.has(name)}
         if mode.counting:
-            mode.look(highest(memories, gone))
+            mode.look(highest(memories, gone), "loss" if mode.label == "loss" else "live")
         return [_given(one, made) for one in given]
 
     run._boxed_call = True  # type: ignore[attr-defined]  # its list of arguments is emptied

@@ -13,9 +13,6 @@ def answer(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
 
     `request`: {"spec": a resolved RunSpec, "how": `core.train.trace.passes.Pass`, "small_steps": bool}.
     """
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # nothing is computed, and a card may be busy
-    os.environ.setdefault("TORCH_LOGS", "-all")
-    warnings.filterwarnings("ignore")
     progress("starting torch and its libraries", 0, None)
     import torch
 
@@ -28,7 +25,7 @@ def answer(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
 
     spec = parse_spec(request["spec"])
     how = Pass(**request["how"])
-    torch._dynamo.config.suppress_errors = False
+    torch._dynamo.reset()  # what was compiled before was for another trace
     mode = Live()
     progress("the model from its config", 0, None)
     model = build(spec, Device("cuda", how.precision), mode, request["small_steps"])
@@ -50,4 +47,7 @@ def answer(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # nothing is computed, and a card may be busy
+    os.environ.setdefault("TORCH_LOGS", "-all")
+    warnings.filterwarnings("ignore")
     serve(answer)

@@ -41,6 +41,8 @@ class Pass:
     accumulate: int
     optimizer: str
     capability: float = 9.0
+    recorded: bool = False
+    """Passes over the layers are started as a whole (`core.train.engine.graphs`)."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,12 @@ def trace(model: Any, spec: RunSpec, shape: ModelShape, how: Pass, mode: Live) -
     learned = [one for one in model.parameters() if one.requires_grad]
     autocast = torch.autocast("cpu", device.dtype, enabled=how.precision != "fp32")
 
-    def forward() -> Tensor:
+    def hidden_of() -> Tensor:
         mode.label = "kept"
         given = inputs(how, lines, masked=not plain or how.precision == "fp32")
-        hidden = whole.base_model(**given, use_cache=False).last_hidden_state
+        return whole.base_model(**given, use_cache=False).last_hidden_state
+
+    def loss_of(hidden: Tensor) -> Tensor:
         mode.label = "loss"
         table, at = whole.get_output_embeddings(), torch.arange(tokens)
         if not plain:
@@ -85,9 +89,27 @@ def trace(model: Any, spec: RunSpec, shape: ModelShape, how: Pass, mode: Live) -
 
     def once() -> None:
         with autocast:
-            loss = forward()
+            loss = loss_of(hidden_of())
         mode.label = "live"
         loss.backward()
+
+    def recorded() -> dict[str, int]:
+        """At the fullest moment, where what the layers take stands for good and the loss comes on top."""
+        with autocast:
+            hidden = hidden_of()
+            ways = [(mode.most, mode.at_most)]
+            there = sum(mode.now.values())
+            copies = 2 * hidden.numel() * hidden.element_size()  # of what goes in, and its gradient
+            mode.afresh()
+            loss = loss_of(hidden)
+        head = mode.most - there
+        mode.label = "live"
+        mode.afresh()
+        del hidden
+        loss.backward()
+        _, at_most = max([*ways, (mode.most, mode.at_most)], key=lambda one: one[0])
+        at_most = {**at_most, "live": at_most.get("live", 0) + copies}
+        return {**at_most, "loss": at_most.get("loss", 0) + head}
 
     with mode, card.kernels():
         model.train()
@@ -106,11 +128,15 @@ def trace(model: Any, spec: RunSpec, shape: ModelShape, how: Pass, mode: Live) -
         mode.label = "temporary"
         step()
         fullest = dict(mode.at_most)
+        if how.recorded:
+            _forget(learned)
+            mode.afresh()
+            fullest = recorded()
         _forget(learned)
         model.eval()
         mode.afresh()
         with torch.no_grad(), autocast:
-            forward()
+            loss_of(hidden_of())
         mode.counting = False
     return Traced(fullest, mode.most, holder.host.bytes if holder.host else 0)
 
