@@ -39,7 +39,7 @@ from core.plan import speed
 from core.plan.advise import advise
 from core.plan.cards import card_here
 from core.plan.resolve import resolve
-from core.runs.events import Error, Follow, Step
+from core.runs.events import Checkpoint, Error, Follow, Record, Stage, Step
 from core.runs.folder import RunFolder, create
 from core.spec import RunSpec, dump_spec, parse_spec
 from core.train.ready import library_versions
@@ -97,6 +97,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--cold", action="store_true", help="every cell compiles with an empty cache")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--skip", type=int, default=SKIP, help="steps at the beginning that are not counted")
+    parser.add_argument("--save", type=int, help="a checkpoint every so many steps, and how long it takes")
     parser.add_argument("--timeout", type=float, default=600, help="seconds that a cell may take")
     parser.add_argument("--out", type=Path, help="folder for results.jsonl and table.md")
     parser.add_argument("--resume", action="store_true", help="leave out what --out holds already")
@@ -154,7 +155,7 @@ def by_worker(
     given: argparse.Namespace,
 ) -> dict[str, Any]:
     """Planned as any run is, trained by the worker, and read from what it tells."""
-    machine, spec = look(), spec_of(cell, model, data, given.steps)
+    machine, spec = look(), spec_of(cell, model, data, given.steps, given.save)
     on_gpu = card_here(spec, machine).kind == "gpu"
     if cell.compile is None and on_gpu:
         spec = spec.model_copy(update={"compile": True})
@@ -166,7 +167,8 @@ def by_worker(
     folder.spec_file.write_text(dump_spec(resolved, full=True), encoding="utf-8")
     module = "core.train.worker" if cell.by == "finetui" else "benchmarks.bare"
     kept = {"TORCHINDUCTOR_CACHE_DIR": str(home / "compiled")} if given.cold else {}
-    steps = train(folder, module, given.timeout, kept)
+    records = train(folder, module, given.timeout, kept)
+    steps = [one.event for one in records if isinstance(one.event, Step)]
     report = json.loads(folder.report_file.read_text(encoding="utf-8"))
     engine = report.get("engine") or {}
     seconds = engine.get("load_seconds")
@@ -177,6 +179,7 @@ def by_worker(
         "tokens_per_second": pace([(step.seconds, step.tokens) for step in steps], given.skip),
         "peak": max(peaks, default=None),
         "host": engine.get("host_bytes"),
+        "save_seconds": saving(records),
         "compile_seconds": engine.get("compile_seconds"),
         "first_step_seconds": engine.get("first_step_seconds") or steps[0].seconds,
         "load_rate": engine["load_bytes"] / seconds if seconds else None,
@@ -191,8 +194,8 @@ def by_worker(
     }
 
 
-def spec_of(cell: Cell, model: str, data: Path, steps: int) -> RunSpec:
-    """The run of a cell: nothing held out, no checkpoint, one pass a step."""
+def spec_of(cell: Cell, model: str, data: Path, steps: int, save: int | None = None) -> RunSpec:
+    """The run of a cell: nothing held out, one pass a step, a checkpoint every `save` steps or never."""
     asked: dict[str, Any] = {
         "model": model,
         "data": {"source": str(data), "format": "text", "eval": 0},
@@ -207,14 +210,14 @@ def spec_of(cell: Cell, model: str, data: Path, steps: int) -> RunSpec:
         "optimizer": cell.optimizer,
         "learning_rate": 1e-5,
         "lora": {"rank": 16, "alpha": 32},
-        "save": {"every": 1_000_000, "keep": 1},
+        "save": {"every": save or 1_000_000, "keep": 1},
         "name": "cell",
     }
     return parse_spec(asked if cell.compile is None else {**asked, "compile": cell.compile})
 
 
-def train(folder: RunFolder, module: str, timeout: float, more: dict[str, str]) -> list[Step]:
-    """The steps that the worker told, with `more` in its environment. UserError where it failed or was not
+def train(folder: RunFolder, module: str, timeout: float, more: dict[str, str]) -> list[Record]:
+    """What the worker told, with `more` in its environment. UserError where it failed or was not
     done in so many seconds."""
     with folder.log.open("ab") as log:
         worker = subprocess.Popen(
@@ -233,14 +236,25 @@ def train(folder: RunFolder, module: str, timeout: float, more: dict[str, str]) 
             if worker.poll() is None:
                 os.killpg(worker.pid, signal.SIGKILL)
                 worker.wait()
-    events = [record.event for record in Follow(folder.events_file).poll()]
-    for event in events:
-        if isinstance(event, Error):
-            raise UserError(event.what, event.why)
+    records = Follow(folder.events_file).poll()
+    for record in records:
+        if isinstance(record.event, Error):
+            raise UserError(record.event.what, record.event.why)
     if worker.returncode:
         last = folder.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
         raise UserError("the worker broke off", last[0] if last else f"exit status {worker.returncode}")
-    return [event for event in events if isinstance(event, Step)]
+    return records
+
+
+def saving(records: list[Record]) -> float | None:
+    """Seconds that the steps waited for a checkpoint, the median; None where none was due."""
+    took, begun = [], 0.0
+    for _, when, event in records:
+        if isinstance(event, Stage) and event.name == "save":
+            begun = when
+        elif isinstance(event, Checkpoint) and event.reason == "schedule":
+            took.append(when - begun)
+    return statistics.median(took) if took else None
 
 
 def pace(steps: list[Any], skip: int) -> float:

@@ -86,11 +86,11 @@ def plain_of(cell: Cell) -> Cell:
 GOALS: dict[str, tuple[float | None, float | None]] = {
     # of an 8 B shape on one H200: at most so many GiB, at least so many tokens a second
     "lora:8:2048:1": (18.2, 10_900),
-    "lora:8:2048:0.75": (31, 12_800),
+    "lora:8:2048:0.8125": (31, 12_800),
     "lora:8:2048:0": (75, 16_500),
     "qlora:8:2048:1": (8.8, 10_800),
     "qlora:8:2048:0": (60, 15_000),
-    "full:8:2048:0.5:adamw_8bit": (84, 11_000),
+    "full:8:2048:0:adamw_8bit": (84, 11_000),
     "lora:8:2048:0:packed": (None, None),
 }
 PRESETS: dict[str, tuple[str, ...]] = {

@@ -25,6 +25,7 @@ COLUMNS = (
     "compiling s",
     "first step s",
     "load GB/s",
+    "save s",
     "compiled",
     "attention",
 )
@@ -115,7 +116,8 @@ class Results:
             _said(row.get("compile_seconds"), "{:.1f}"),
             _said(row.get("first_step_seconds"), "{:.1f}"),
             _said(row.get("load_rate") and row["load_rate"] / 1e9, "{:.2f}"),
-            UNKNOWN if compiled is None else "yes" if compiled else f"no: {row.get('why')}",
+            _said(row.get("save_seconds"), "{:.2f}"),
+            UNKNOWN if compiled is None else how(row) if compiled else f"no: {row.get('why')}",
             row.get("attention") or UNKNOWN,
         )
         return f"| {' | '.join(values)} |"
@@ -140,6 +142,10 @@ class Results:
                 *lines,
             ]
         )
+
+
+def how(row: dict[str, Any]) -> str:
+    return "yes, started as a whole" if row.get("recorded") else "yes"
 
 
 def beside(row: dict[str, Any], rows: dict[str, dict[str, Any]]) -> str:
