@@ -22,9 +22,12 @@ from core.errors import UserError
 from core.job import Progress, run_job_async
 from core.machine.host import cpu_name
 from core.models.shape import ModelShape
+from core.plan.cards import Card
 from core.plan.estimate import Estimate
 from core.plan.measured import record_of, remember
 from core.plan.memory import Bytes
+from core.plan.phases import formula
+from core.plan.work import Setting, work_of
 from core.runs.start import choose
 from core.spec import RunSpec
 
@@ -93,9 +96,9 @@ async def measure_async(
     return Measured(spec, tuple(changes), told)
 
 
-def kept(measured: Measured, shape: ModelShape, formula: Estimate) -> Estimate:
+def kept(measured: Measured, shape: ModelShape, plain: Estimate) -> Estimate:
     """`estimate_of`, which is kept too: the next estimate is the better for it. OSError: it cannot be."""
-    found, told = estimate_of(measured, formula), measured.told
+    found, told = estimate_of(measured, plain), measured.told
     record = record_of(
         measured.spec,
         shape,
@@ -115,7 +118,18 @@ def kept(measured: Measured, shape: ModelShape, formula: Estimate) -> Estimate:
     return found
 
 
-def estimate_of(measured: Measured, formula: Estimate) -> Estimate:
+def formula_for(measured: Measured, shape: ModelShape, card: Card, report: dict[str, Any] | None) -> Estimate:
+    """The closed form of what was measured, as if nothing had been measured before."""
+    spec, told = measured.spec, measured.told
+    method = spec.method if spec.method != "auto" else "lora"  # never auto here
+    work = work_of(spec, shape, replace(card, here=False), report, method)
+    host, compiled = bool(told.get("host")), bool(told.get("compiled"))
+    return formula(
+        work, Setting(spec.optimizer, spec.batch or 1, float(spec.recompute), host=host, compiled=compiled)
+    )
+
+
+def estimate_of(measured: Measured, plain: Estimate) -> Estimate:
     """What was measured in the form of all estimates; `formula`: of the same spec.
 
     The parts that stand are measured one by one, and what comes and goes as a whole: it is divided as the
@@ -127,19 +141,19 @@ def estimate_of(measured: Measured, formula: Estimate) -> Estimate:
     phases, parts = measured.told["phases"], measured.told["parts"]
     step = phases["step"]
     if measured.told["kind"] == "cpu":
-        context = formula.step.context
+        context = plain.step.context
         peaks = {phase: peak["ram"] for phase, peak in phases.items()}
         passing, fragments = max(0, peaks["step"] - context - sum(parts.values())), 0
         context = peaks["step"] - sum(parts.values()) - passing
     else:
-        context = step["process"] - step["reserved"] if step["process"] else formula.step.context
+        context = step["process"] - step["reserved"] if step["process"] else plain.step.context
         peaks = {phase: peak["allocated"] + context for phase, peak in phases.items()}
         passing = step["allocated"] - sum(parts.values())
         fragments = step["reserved"] - step["allocated"]
     return replace(
-        formula,
+        plain,
         kind="measured",
-        step=_divided(formula.step, parts, passing, context, fragments, measured.told["host"]),
+        step=_divided(plain.step, parts, passing, context, fragments, measured.told["host"]),
         load=peaks["load"],
         evaluation=peaks.get("evaluation", 0),
         save=peaks.get("save", 0),
