@@ -15,6 +15,27 @@ ALIGNED = 16
 """Rows of an attention's bias are padded to a multiple of so many numbers."""
 
 
+BACKWARD = {"_varlen_attn_backward": 1, "_scaled_dot_product_flash_attention_backward": 1}
+"""Attentions whose backward pass takes memory of its own, and at which place they are given the queries."""
+
+
+def workspace(function: Any, args: Any) -> int:
+    """Bytes that a kernel takes for itself while it runs.
+
+    The backward pass of an attention sums the gradient of its queries in fp32 in blocks, with a sum a row,
+    and where several queries share a key makes the gradients of keys and values once a query first (Dao 2023,
+    FlashAttention-2, 3.1.2, and its code in torch).
+    """
+    place = BACKWARD.get(function._schema.name.split("::")[-1])
+    if place is None:
+        return 0
+    query, key = args[place], args[place + 1]
+    width, numbers = int(query.shape[-1]), int(query.numel())
+    summed = 4 * (numbers // width) * (-(-width // 32) * 32 + 1)
+    spread = 0 if query.numel() == key.numel() else 2 * query.element_size() * numbers
+    return summed + spread
+
+
 @contextmanager
 def here(capability: float) -> Iterator[None]:
     """Torch says that it sees a card; only for questions, nothing can be computed on it."""

@@ -22,6 +22,7 @@ from torch._dynamo.backends.common import aot_autograd
 from torch._functorch.partitioners import min_cut_rematerialization_partition
 from torch.utils._pytree import tree_leaves
 
+from core.train.trace.card import workspace
 from core.train.trace.live import BLOCK, Live
 
 REDUCES = ("sum", "mean", "amax", "amin", "max", "min", "var", "var_mean", "prod", "any", "all", "argmax")
@@ -136,11 +137,21 @@ def lifetimes(nodes: Sequence[fx.Node]) -> dict[int, Memory]:
             else:
                 found[name] = Memory(place, _storage(value), place, each=each and not small)
                 written = True
+        own = _workspace(node)
+        if own:
+            found[-1 - place] = Memory(place, own, place)
         if node.op == "call_function" and (written or not each):
             for key in deep:
                 if key in found:
                     found[key].last = max(found[key].last, place)
     return found
+
+
+def _workspace(node: fx.Node) -> int:
+    if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
+        return 0
+    values = [one.meta.get("val") if isinstance(one, fx.Node) else one for one in node.args]
+    return workspace(node.target, values)
 
 
 def highest(memories: dict[int, Memory], gone: set[int]) -> int:

@@ -10,6 +10,8 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_iter
 
+from core.train.trace.card import workspace
+
 BLOCK = 512
 """Bytes that CUDA's allocator rounds up to."""
 
@@ -36,7 +38,7 @@ class Live(FakeTensorMode):
             for one in tree_iter(made):
                 if isinstance(one, Tensor):
                     self.add(one, self.label)
-            self.look()
+            self.look(workspace(function, args))
         return made
 
     def add(self, tensor: Tensor, label: str) -> None:

@@ -77,7 +77,7 @@ def trace(model: Any, spec: RunSpec, shape: ModelShape, how: Pass, mode: Live) -
 
     def hidden_of() -> Tensor:
         mode.label = "kept"
-        given = inputs(how, lines, masked=not plain or how.precision == "fp32")
+        given = inputs(how, lines, masked=not plain or (spec.packing and not lines))
         return whole.base_model(**given, use_cache=False).last_hidden_state
 
     def loss_of(hidden: Tensor) -> Tensor:
@@ -183,7 +183,7 @@ def inputs(how: Pass, lines: bool, masked: bool) -> dict[str, Any]:
         given |= {"cu_seq_lens_q": ends, "cu_seq_lens_k": ends}
         given |= {"max_length_q": how.length, "max_length_k": how.length}
         given["attention_mask"] = torch.ones(1, 1, 1, 1, dtype=torch.bool)
-    elif masked and how.batch > 1:
+    elif masked:
         given["attention_mask"] = torch.ones(rows, across, dtype=torch.long)
     return given
 
