@@ -25,7 +25,7 @@ from core.plan.memory import Bytes
 BOUNDS = (0.8, 1.3)
 """Of the factor: what is further off is another thing than the closed form's error."""
 NEAREST = 3
-KIND = ("method", "objective", "precision", "compiled", "host", "dora", "dropout")
+KIND = ("method", "objective", "precision", "compiled", "recorded", "host", "dora", "dropout")
 """Settings that must be the same for one job to tell anything of another."""
 SAME = ("optimizer", "rank", "targets", "packing", *KIND)
 """Those that must be the same for a job to be no more than another."""
@@ -130,7 +130,7 @@ def distance(one: Job, other: Job) -> float:
 def is_less(one: Job, other: Job) -> bool:
     """Whether a job surely takes no more than another of its like."""
     mine, theirs = one.settings, other.settings
-    return (
+    return bool(
         mine["batch"] <= theirs["batch"]
         and mine["length"] <= theirs["length"]
         and mine["accumulate"] <= theirs["accumulate"]

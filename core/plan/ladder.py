@@ -100,7 +100,14 @@ def step_down(
 
 
 def bytes_of(
-    spec: RunSpec, shape: ModelShape, *, objective: Objective, on_gpu: bool, compiled: bool, ram: int = 0
+    spec: RunSpec,
+    shape: ModelShape,
+    *,
+    objective: Objective,
+    on_gpu: bool,
+    compiled: bool,
+    recorded: bool = False,
+    ram: int = 0,
 ) -> Bytes:
     """The closed form of a resolved spec. `ram`: bytes of the host's memory that are available."""
     method = spec.method if spec.method != "auto" else "lora"
@@ -116,6 +123,7 @@ def bytes_of(
             recompute=1.0 if spec.recompute == "auto" else float(spec.recompute),
             compiled=compiled,
             host=host,
+            recorded=recorded,
             precision=_precision(spec, on_gpu),
             on_gpu=on_gpu,
             targets=None if spec.lora.targets == "all-linear" else list(spec.lora.targets),

@@ -95,6 +95,7 @@ def record_of(
     on_gpu: bool,
     objective: Objective,
     compiled: bool,
+    recorded: bool,
     host: bool,
     tokens: int,
     tensors: int,
@@ -105,10 +106,11 @@ def record_of(
 ) -> Record:
     """What a resolved spec took. `tokens`: of its fullest pass. `standing`: bytes of tensors that are there
     all the time, where they were counted; None: as the closed form counts them."""
-    job = job_of(spec, shape, card=card, on_gpu=on_gpu, objective=objective, compiled=compiled, host=host)
+    how = {"on_gpu": on_gpu, "compiled": compiled, "recorded": recorded}
+    job = job_of(spec, shape, card=card, objective=objective, host=host, **how)
     at = spec.model_copy(update={"length": max(1, tokens // (spec.batch or 1))})
     ram = 2**50 if host else 0
-    formula = bytes_of(at, shape, objective=objective, on_gpu=on_gpu, compiled=compiled, ram=ram)
+    formula = bytes_of(at, shape, objective=objective, ram=ram, **how)
     if standing is None:
         standing = formula.tensors - passing(formula)
     return Record(
@@ -132,6 +134,7 @@ def job_of(
     on_gpu: bool,
     objective: Objective,
     compiled: bool,
+    recorded: bool,
     host: bool,
 ) -> Job:
     """The job that a resolved spec is on a card."""
@@ -146,6 +149,7 @@ def job_of(
         "on_gpu": on_gpu,
         "objective": objective,
         "compiled": compiled,
+        "recorded": recorded,
         "host": host,
     }
     model = {key: getattr(shape, key) for key in NUMBERS}

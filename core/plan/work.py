@@ -22,6 +22,10 @@ LOAD_RATE = 2e9
 """Bytes a second of weights from a disk to the card. Measured 3.4 to 5 on a fast box; assumed for others."""
 
 
+OWN = ("optimizer", "batch", "recompute", "host", "compiled", "recorded")
+"""Of a job's settings those that a setting chooses."""
+
+
 @dataclass(frozen=True)
 class Setting:
     """What is chosen."""
@@ -78,6 +82,7 @@ class Work:
             on_gpu=on_gpu,
             objective=self.objective,
             compiled=False,
+            recorded=False,
             host=False,
         )
 
@@ -120,7 +125,7 @@ def better_of(work: Work, setting: Setting) -> Better:
 
 def job_of(work: Work, setting: Setting) -> Job:
     """The job that the work is with a setting, as it is known when it is measured."""
-    own = {key: getattr(setting, key) for key in ("optimizer", "batch", "recompute", "host", "compiled")}
+    own = {key: getattr(setting, key) for key in OWN}
     own["accumulate"] = min(work.accumulate(setting.batch), 2)
     return replace(work.job, settings={**work.job.settings, **own})
 

@@ -29,6 +29,7 @@ def of_run(
         on_gpu=True,
         objective=known.objective,
         compiled=engine.compiled,
+        recorded=engine.recorded,
         host=engine.holder.host is not None,
         tokens=made.tokens,
         tensors=watch.peak,

@@ -26,7 +26,14 @@ from tests.plan.boxes import GIB, box, gpu, model
 from tests.plan.test_ladder import resolved
 
 LLAMA, QWEN = model("meta-llama/Llama-3.1-8B"), model("Qwen/Qwen2.5-0.5B")
-ON = {"card": "NVIDIA H200", "on_gpu": True, "objective": "sft", "compiled": True, "host": False}
+ON = {
+    "card": "NVIDIA H200",
+    "on_gpu": True,
+    "objective": "sft",
+    "compiled": True,
+    "recorded": False,
+    "host": False,
+}
 
 
 def formula(spec: RunSpec, shape: Any = LLAMA) -> Estimate:

@@ -251,7 +251,7 @@ def test_a_finished_run_is_kept_too(make_run: Make, tiny: Path):
     spec = make_run("asked").spec()
     shape = read_folder(tiny, str(tiny))
     rows = SimpleNamespace(lengths=lambda: np.arange(10, 50), __len__=lambda: 40)
-    engine = SimpleNamespace(layout=ROWS, compiled=True, holder=SimpleNamespace(host=None))
+    engine = SimpleNamespace(layout=ROWS, compiled=True, recorded=False, holder=SimpleNamespace(host=None))
     watch = SimpleNamespace(peak=10**9, tokens=1000, seconds=2.0)
     remembered.of_run(spec, Settled(shape, "sft", True, True), engine, rows, 12, "a card", watch)
     (record,) = recall()
