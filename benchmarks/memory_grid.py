@@ -238,7 +238,8 @@ def errors(some: Sequence[Cell], card: dict[str, Any], said: dict[str, Any], kin
 
 
 def _short(some: Sequence[Cell], card: dict[str, Any], said: dict[str, Any]) -> str:
-    head = "| estimate | cells | median | worst | most under | goals |\n|---|---|---|---|---|---|\n"
+    head = "| estimate | cells | median | worst | most under | most over | goals |\n"
+    head += "|---|---|---|---|---|---|---|\n"
     rows = []
     for kind, name in KINDS.items():
         off = errors(some, card, said, kind)
@@ -247,7 +248,7 @@ def _short(some: Sequence[Cell], card: dict[str, Any], said: dict[str, Any]) -> 
         median, worst, under = GOALS[kind]
         rows.append(
             f"| {name} | {len(off)} | {statistics.median(map(abs, off)):.1%} | {max(off, key=abs):+.1%} "
-            f"| {min(0.0, *off):.1%} | {median:.0%}, {worst:.0%}, {-under:.0%} |"
+            f"| {min(0.0, *off):.1%} | {max(0.0, *off):.1%} | {median:.0%}, {worst:.0%}, {-under:.0%} |"
         )
     return head + "\n".join(rows)
 

@@ -20,8 +20,9 @@ from core.plan.work import Setting, Work
 from core.spec import RunSpec
 
 ERROR = (-0.001, 0.009)
-"""Of a trace's tensors at a step's peak, most under and most over the card's: eight runs of two shapes on one
-H200 (tests/plan/test_trace.py). `python -m benchmarks.memory_grid` measures more."""
+"""Of a trace's tensors at a step's peak, most under and most over the card's: seven runs of two shapes on one
+H200 (docs/measured/speed.md, short of the one whose rows were of many lengths). What `table` of
+`python -m benchmarks.memory_grid` says of cells that were only checked belongs here."""
 SECONDS = 120.0
 PARTS = tuple(one.name for one in fields(Bytes))
 

@@ -24,7 +24,7 @@ from core.train.trace.model import scales_of
 
 WORKSPACES = {True: 2 * 32 * 2**20, False: 2 * (8 * 2**20 + 128 * 2**10)}
 """Of the matrix library, one of the main thread and one of the backward pass's, on cards from compute
-capability 9.0 on and on others (torch, CUDABlas's default)."""
+capability 9.0 on and on others (torch's default); torch counts them among its tensors."""
 SCALED = ("logits_scaling", "logit_scale", "lm_head_multiplier", *CAPPED)
 """Of a config: what makes logits no plain product, so that the library's loss is used."""
 
