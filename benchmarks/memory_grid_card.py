@@ -3,7 +3,8 @@
 Each cell is the worker's own way from a model in memory to its steps (`core.train.worker.train`): engine,
 trainer, a pass that compiles, then STEPS steps of the optimiser on full rows, and a look at held-out rows.
 Two things differ from a run. The weights are random and made where they belong, so no disk is read. And one
-process does all cells of a shape, so that what was compiled serves them all: the allocator is emptied between
+process does all cells of a shape, so that what was compiled serves them all, from its second length on with
+sizes left open: the allocator is emptied between
 them, and what was left of the cell before is told and goes to no one's account. Passes are not recorded as
 CUDA graphs, which a run does only where there is room to spare.
 """
