@@ -2,16 +2,19 @@
 
 import contextlib
 import errno
+import os
 import resource
 import shutil
 import subprocess
 from collections import namedtuple
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from core.errors import UserError
+from core.machine.gpus import Gpu, Process
 from core.runs.events import Checkpoint, End, Error, Follow, Start, Step
 from core.runs.folder import RunFolder
 from core.runs.state import status
@@ -253,3 +256,29 @@ def test_a_full_disk_is_known_in_the_words_of_each_library(make_run: Make, error
     assert failures.is_disk_full(error)
     assert failures.explain(error, make_run(), None, None).what == "the disk is full"
     assert not failures.is_disk_full(RuntimeError("shape mismatch"))
+
+
+@pytest.mark.parametrize("said", ["CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED when calling"])
+def test_running_out_of_memory_is_known_in_the_words_of_each_library(make_run: Make, said: str) -> None:
+    told = failures.explain(RuntimeError(said), make_run(), None, None)
+    assert told.what == "the GPU ran out of memory before the first step"
+    assert not failures.is_out_of_memory(RuntimeError("CUDA error: an illegal memory access"))
+    assert failures.wanted(RuntimeError(said)) == 1
+    assert failures.wanted(RuntimeError("Tried to allocate 1.50 GiB. GPU 0")) == 3 * 2**29
+
+
+def test_what_others_hold_of_the_card_is_named(make_run: Make, monkeypatch) -> None:
+    import torch
+
+    held = tuple(Process(pid, "ollama", "user", 5 * 2**30) for pid in (8,))
+    me = Process(os.getpid(), "python", "user", 2 * 2**30)
+    gpu = Gpu(0, "GPU-a", "a card", 8 * 2**30, 0, 7 * 2**30, (8, 0), True, (*held, me))
+    monkeypatch.setattr(failures, "card_in_use", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 2**30)
+    told = failures.explain(RuntimeError("CUDA out of memory."), make_run(), None, None)
+    assert told.why.endswith("; others hold 5.00 GiB of the card (ollama, pid 8: 5.00 GiB)")
+    outside = replace(gpu, processes=())
+    monkeypatch.setattr(failures, "card_in_use", lambda: outside)
+    told = failures.explain(RuntimeError("CUDA out of memory."), make_run(), None, None)
+    assert told.why.endswith("; others hold 5.32 GiB of the card")
