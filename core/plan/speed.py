@@ -176,7 +176,7 @@ def _again(shape: ModelShape) -> tuple[float, float]:
     limit = widest_narrow(shape.hidden, shape.heads, shape.head_dim)
     wide = sum(one[1] * one[2] for one in shape.linears if one[2] > limit)
     narrow = sum(one[1] * one[2] for one in shape.linears if max(one[1:]) <= limit)
-    return wide + (2 * shape.hidden * mlp_width(shape) if shape.experts else 0), narrow
+    return wide + (3 * shape.hidden * mlp_width(shape) if shape.experts else 0), narrow
 
 
 def _pointwise(shape: ModelShape, card: Card, tokens: int) -> float:

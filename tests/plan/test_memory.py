@@ -54,7 +54,8 @@ def test_a_fused_matrix_is_wide_and_so_is_every_chosen_expert():
     mixture = next(shape for shape in ALL_SHAPES if shape.experts)
     kept = layers.layer(mixture, "lora", compute=2, rank=16, compiled=True)
     chosen = mixture.experts_per_token * mixture.expert_intermediate
-    assert kept.held[Hold.ALL] - kept.held[Hold.NARROW] == 2 * 2 * chosen
+    made = 2 * chosen + mixture.experts_per_token * mixture.hidden
+    assert kept.held[Hold.ALL] - kept.held[Hold.NARROW] == 2 * made
 
 
 def test_the_last_pieces_wait_in_the_hosts_memory():

@@ -67,9 +67,13 @@ def policy(hold: Hold, widest: int) -> Callable[..., CheckpointPolicy]:
         matrix.linear.default: 1,
     }
 
+    experts = getattr(matrix, "_grouped_mm", None)
+
     def decide(ctx: Any, op: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
         if op is torch.ops.finetui.into_adapter.default:
             return KEEP
+        if experts and op is experts.default:  # one row for each chosen expert of a token: wide, all of them
+            return KEEP if hold is Hold.ALL else AGAIN
         if hold is Hold.INPUT:
             return AGAIN
         if op in attention:
