@@ -4,6 +4,7 @@ Layers in the host's memory, rows end to end, four-bit weights; in bf16, against
 bitsandbytes compute. Gradients are compared by their direction and length, since bf16 rounds each product.
 """
 
+import gc
 from dataclasses import replace
 from typing import Any
 
@@ -153,6 +154,7 @@ def test_layers_in_the_host_leave_room_on_the_card() -> None:
         learned_from(model, batch)
         inputs = {name: one for name, one in batch.items() if name not in FOR_THE_LOSS}
         inputs = {name: one.cuda() if isinstance(one, torch.Tensor) else one for name, one in inputs.items()}
+        gc.collect()  # the models before this one
         torch.cuda.synchronize()
         before = torch.cuda.memory_allocated()
         with CARD.autocast():
