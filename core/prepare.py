@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from core.models.shape import ModelShape, read_shape
 from core.plan.advise import MethodPlan, Plan, advise
 from core.plan.cards import Card, card_here, card_named, card_of_size
 from core.plan.estimate import Estimate
-from core.plan.prices import Prices, read_prices
+from core.plan.prices import Prices, priced, read_prices
 from core.plan.rent import Offer, offers
 from core.plan.resolve import filled_in, resolve
 from core.plan.trace import trace
@@ -236,9 +237,23 @@ def inspect_request(spec: RunSpec, *, row: int = 0, preview: bool = False) -> di
     return {**data, **{name: getattr(spec, name) for name in run}, "row": row, "preview": preview}
 
 
-def finish(spec: RunSpec, machine: Machine, shape: ModelShape, report: dict[str, Any]) -> Prepared:
-    """Plan and resolve from what was already read (the wizard has it; nothing is read again)."""
-    plan = advise(spec, machine, shape, report)
+def finish(
+    spec: RunSpec,
+    machine: Machine,
+    shape: ModelShape,
+    report: dict[str, Any],
+    known: Mapping[str, Estimate] | None = None,
+) -> Prepared:
+    """Plan and resolve from what was already read (the wizard has it; nothing is read again).
+
+    `known`: see `core.plan.advise.advise`. The user's own price of the card is the spec's, where that has
+    none, so that the run tells its cost too.
+    """
+    card, found = priced(card_here(spec, machine))
+    if spec.price_per_hour is None and card.price is not None:
+        spec = spec.model_copy(update={"price_per_hour": card.price})
+    plan = advise(spec, machine, shape, report, card=card, known=known)
+    plan = replace(plan, findings=(*plan.findings, *found))
     return Prepared(resolve(spec, plan, shape, report), machine, shape, report, plan)
 
 

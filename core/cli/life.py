@@ -231,7 +231,7 @@ def _row(run: RunFolder, state: str, history: Any) -> dict[str, Any]:
 
 def _summary(prepared: Prepared) -> str:
     """What is about to start, in a few lines."""
-    from core.numbers import count, duration, rate
+    from core.numbers import count, duration, money, rate
     from core.plan.objective import ABOUT, NAMES
 
     spec, shape, report = prepared.spec, prepared.shape, prepared.report
@@ -245,7 +245,8 @@ def _summary(prepared: Prepared) -> str:
             "run",
             f"{long}, batch {spec.batch} x {spec.accumulate}, length {spec.length:,}, "
             f"rate {rate(spec.learning_rate)}"
-            + (f", about {duration(chosen.seconds)}" if chosen and chosen.seconds else ""),
+            + (f", about {duration(chosen.seconds)}" if chosen and chosen.seconds else "")
+            + (f" and {money(chosen.cost)} to pay" if chosen and chosen.cost is not None else ""),
         ),
     ]
     objective = prepared.plan.objective

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
@@ -111,13 +112,15 @@ def advise(
     *,
     card: Card | None = None,
     ways: bool = True,
+    known: Mapping[str, Estimate] | None = None,
 ) -> Plan:
     """All methods on the card (default: the one here), and the recommended one. Well under 50 ms.
 
     `ways`: whether to look for what would make a method fit that does not, which takes most of that time.
+    `known`: traces and measurements that stand in for the closed form (`core.plan.choose.exactly`).
     """
     card = card or card_here(spec, machine)
-    methods = tuple(_plan(spec, shape, card, report, method, ways) for method in get_args(Method))
+    methods = tuple(_plan(spec, shape, card, report, method, ways, known) for method in get_args(Method))
     recommended, reason = _recommend(spec, shape, report, card, {one.method: one for one in methods})
     shown = asdict(card) | {"room": room(card), "precision": card.precision, "price": price_of(spec, card)}
     taken = recommended if spec.method == "auto" else spec.method
@@ -135,10 +138,11 @@ def _plan(
     report: dict[str, Any] | None,
     method: Method,
     ways: bool,
+    known: Mapping[str, Estimate] | None,
 ) -> MethodPlan:
     """The fastest setting of the method that fits; where none does, the smallest."""
     work = work_of(spec, shape, card, report, method)
-    found, estimate = choose(work, room(card))
+    found, estimate = choose(work, room(card), known)
     chosen = found.setting
     seconds = seconds_of(work, chosen)
     price = price_of(spec, card)

@@ -6,17 +6,36 @@ looked at here: fewer rows at a time make an evaluation smaller, and nothing mak
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from core.plan.estimate import Estimate
 from core.plan.objective import LEAST_BATCH
 from core.plan.phases import formula
 from core.plan.search import Found, fastest, may_compile, smallest
-from core.plan.work import Work
+from core.plan.work import Setting, Work
 
 
-def choose(work: Work, room: int) -> tuple[Found, Estimate]:
-    """The setting and the whole run's estimate; what does not fit into so many bytes is the smallest."""
+def choose(work: Work, room: int, known: Mapping[str, Estimate] | None = None) -> tuple[Found, Estimate]:
+    """The setting and the whole run's estimate; what does not fit into so many bytes is the smallest.
+
+    `known`: better estimates than the closed form, each of `exactly` one work and setting.
+    """
+    found, estimate = _by_formula(work, room)
+    very = known.get(exactly(work, found.setting)) if known else None
+    if very is None:
+        return found, estimate
+    return replace(found, fits=very.kind == "measured" or very.peak <= room), very
+
+
+def exactly(work: Work, setting: Setting) -> str:
+    """What a trace or a measurement was of: all that was chosen but the run's name and the price."""
+    same = {"method": work.method, "name": None, "price_per_hour": None}
+    spec = work.spec.model_copy(update=same).model_dump_json()
+    return f"{work.card.name} {(work.report or {}).get('fingerprint')} {setting} {spec}"
+
+
+def _by_formula(work: Work, room: int) -> tuple[Found, Estimate]:
     while True:
         found = fastest(work, room)
         estimate = formula(work, found.setting)

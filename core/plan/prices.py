@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from core.errors import UserError
+from core.machine import Finding
 from core.plan.card_names import named
 from core.plan.cards import Card
 from core.runs.folder import home
@@ -39,6 +40,16 @@ class Prices:
 
     def to_dict(self) -> dict[str, Any]:
         return {"file": str(self.file), "there": self.there, "currency": self.currency, "cards": self.of}
+
+
+def priced(card: Card) -> tuple[Card, tuple[Finding, ...]]:
+    """The card with the user's price of it. A file that is wrong gives no price and a finding: what a run
+    costs to know is no reason to refuse it."""
+    try:
+        return read_prices().on(card), ()
+    except UserError as error:
+        what = f"{error.what}: {error.why}. No cost is told from it"
+        return card, (Finding("warn", "prices", what, error.todo),)
 
 
 def read_prices(file: Path | None = None) -> Prices:

@@ -9,10 +9,12 @@ those and from the closed form (`core.plan.phases`).
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import fields, replace
+from typing import Any
 
 from core.errors import UserError
-from core.job import Progress, run_job
+from core.job import Progress, run_job, run_job_async
 from core.plan.estimate import Estimate
 from core.plan.memory import CONTEXT, FRAGMENTS, SLAB, Bytes
 from core.plan.phases import formula
@@ -23,19 +25,42 @@ ERROR = (-0.001, 0.009)
 """Of a trace's tensors at a step's peak, most under and most over the card's: seven runs of two shapes on one
 H200 (docs/measured/speed.md, short of the one whose rows were of many lengths). What `table` of
 `python -m benchmarks.memory_grid` says of cells that were only checked belongs here."""
+JOB = "core.train.trace.job"
 SECONDS = 120.0
+TURING = (7, 5)
+"""Compute capability that a card without bf16 has at most."""
 PARTS = tuple(one.name for one in fields(Bytes))
 
 
 def trace(work: Work, setting: Setting, on_progress: Progress | None = None) -> Estimate:
     """The estimate of the setting on a card, in 5 to 15 s. UserError: for a CPU, for preferences, and where
     the model's modules cannot be traced; the closed form serves then."""
+    closed = _closed(work, setting)
+    told = run_job(JOB, request_of(work, setting), on_progress, timeout=SECONDS)
+    return _estimate(told, closed, setting)
+
+
+async def trace_async(work: Work, setting: Setting, on_progress: Progress | None = None) -> Estimate:
+    """As `trace`, leaving the event loop free; cancelling ends the process."""
+    closed = _closed(work, setting)
+    try:
+        async with asyncio.timeout(SECONDS):
+            told = await run_job_async(JOB, request_of(work, setting), on_progress)
+    except TimeoutError:
+        raise UserError("the trace took too long", f"more than {SECONDS:g} s", code=1) from None
+    return _estimate(told, closed, setting)
+
+
+def _closed(work: Work, setting: Setting) -> Estimate:
+    """What a trace betters, where one can be made."""
     if work.card.kind != "gpu":
         raise _cannot("a trace is of what a card would hold", "this run would compute on a CPU")
     if work.objective != "sft":
         raise _cannot(f"{work.objective} cannot be traced", "its passes are the library's own")
-    closed = formula(work, setting)
-    told = run_job("core.train.trace.job", request_of(work, setting), on_progress, timeout=SECONDS)
+    return formula(work, setting)
+
+
+def _estimate(told: dict[str, Any], closed: Estimate, setting: Setting) -> Estimate:
     step = bytes_of(told, closed.step, setting)
     standing = closed.step.weights + closed.step.quantization + closed.step.adapters
     more = step.weights + step.quantization + step.adapters - standing
@@ -65,7 +90,7 @@ def request_of(work: Work, setting: Setting) -> dict[str, object]:
         "precision": work.precision,
         "accumulate": work.accumulate(setting.batch),
         "optimizer": setting.optimizer.removeprefix("paged_"),
-        "capability": 9.0 if work.card.bf16 else 7.5,
+        "capability": work.card.capability or (None if work.card.bf16 else TURING),
         "recorded": setting.recorded,
     }
     return {"spec": spec.model_dump(mode="json"), "how": how, "small_steps": work.objective != "sft"}

@@ -1,5 +1,6 @@
 """The user's prices: found by the names that --card takes, and what is wrong with the file is one line."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from core.errors import UserError
 from core.plan.advise import advise
 from core.plan.cards import card_here, card_named
-from core.plan.prices import read_prices
+from core.plan.prices import priced, read_prices
+from core.prepare import finish
 from tests.plan.boxes import box, gpu, model, report, spec
 
 
@@ -67,8 +69,6 @@ def test_a_file_that_cannot_be_read(tmp_path):
 
 
 def test_the_specs_own_price_is_this_machines(tmp_path):
-    from dataclasses import replace
-
     prices = read_prices(written(tmp_path, "4090: 1\n"))
     here = prices.on(card_here(spec(), box(replace(gpu(23.6), name="NVIDIA GeForce RTX 4090"))))
     away, unknown = prices.on(card_named("4090")), prices.on(card_named("h100"))
@@ -80,3 +80,28 @@ def test_the_specs_own_price_is_this_machines(tmp_path):
     assert price(here) == 1 and price(here, price_per_hour=3) == 3
     assert price(away, price_per_hour=3) == 1, "the file knows what a card elsewhere costs"
     assert price(unknown, price_per_hour=3) == 3 and price(unknown) is None
+
+
+def test_a_wrong_file_costs_the_cost_and_not_the_run(finetui_home):
+    here = card_here(spec(), box(replace(gpu(23.6), name="NVIDIA GeForce RTX 4090")))
+    written(finetui_home, "4090: 0.42\n")
+    assert priced(here)[0].price == 0.42 and priced(here)[1] == ()
+    written(finetui_home, "4090: cheap\n")
+    card, found = priced(here)
+    assert card.price is None and [one.severity for one in found] == ["warn"]
+    assert "cheap" in found[0].message and "\n" not in found[0].message
+
+
+def test_a_run_that_is_put_together_has_the_files_price(finetui_home):
+    written(finetui_home, "4090: 0.5\n")
+    machine = box(replace(gpu(23.6), name="NVIDIA GeForce RTX 4090"))
+    known = {**report(), "findings": [], "eval_rows": 0}
+    made = finish(spec(), machine, model("Qwen/Qwen3-8B"), known)
+    assert made.spec.price_per_hour == 0.5 and made.plan.of("lora").cost is not None
+    own = finish(spec(price_per_hour=2), machine, model("Qwen/Qwen3-8B"), known)
+    assert own.spec.price_per_hour == 2
+    assert own.plan.of("lora").cost == pytest.approx(4 * made.plan.of("lora").cost)
+    written(finetui_home, "[]")
+    wrong = finish(spec(), machine, model("Qwen/Qwen3-8B"), known)
+    assert wrong.spec.price_per_hour is None
+    assert [one["code"] for one in wrong.findings() if one["severity"] == "warn"] == ["prices"]
