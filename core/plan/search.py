@@ -45,8 +45,9 @@ def fastest(work: Work, room: int) -> Found:
     if not able:
         return replace(_best(work, room, compiled=False), why=why)
     found = _best(work, room, compiled=True)
-    seconds = training_of(work, replace(found.setting, compiled=False))
-    able, why = compiling.pays(seconds, kind, asked=spec.compile)
+    seconds = training_of(work, replace(found.setting, compiled=False, recorded=False))
+    with_it = training_of(work, found.setting)
+    able, why = compiling.pays(seconds, kind, compiled=with_it, asked=spec.compile)
     if able:
         return replace(found, why=why)
     plain = replace(_best(work, room, compiled=False), why=why)

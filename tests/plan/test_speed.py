@@ -119,7 +119,22 @@ def test_where_layers_cannot_be_compiled_asking_does_not_help(changes, why):
 
 def test_the_worker_reckons_a_run_as_the_plan_does():
     asked = spec(LLAMA, batch=8, accumulate=2, method="lora", recompute=0.5, optimizer="adamw")
-    seconds = training_seconds(asked, model(LLAMA), H200, tokens=2048, steps=100)
+    seconds, compiled = training_seconds(asked, model(LLAMA), H200, tokens=2048, steps=100)
     assert seconds == pytest.approx(100 * 2 * TOKENS / rate(0.5, compiled=False), rel=0.01)
-    unknown = training_seconds(asked, model(LLAMA), card_of_size(24), tokens=2048, steps=100)
+    assert compiled == pytest.approx(100 * 2 * TOKENS / rate(0.5, compiled=True, host=False), rel=0.01)
+    unknown, _ = training_seconds(asked, model(LLAMA), card_of_size(24), tokens=2048, steps=100)
     assert unknown > seconds
+
+
+def test_a_small_model_s_run_pays_for_compiling_sooner():
+    """Its passes are recorded, which saves more than half of them and not a sixth."""
+
+    def saves(name: str) -> bool:
+        asked = spec(name, batch=8, accumulate=1, method="lora", recompute=0, optimizer="adamw")
+        once, _ = training_seconds(asked, model(name), H200, tokens=1024, steps=100)
+        steps = round(100 * 90 / once)
+        seconds, compiled = training_seconds(asked, model(name), H200, tokens=1024, steps=steps)
+        assert seconds == pytest.approx(90, rel=0.05)
+        return pays(seconds, "cuda", compiled=compiled)[0]
+
+    assert saves("Qwen/Qwen2.5-0.5B") and not saves(LLAMA)

@@ -85,11 +85,12 @@ def compiles(
     spec: RunSpec, shape: ModelShape, objective: Objective, kind: str, tokens: float, steps: int
 ) -> tuple[bool, str]:
     """Whether to compile the layers for a run of so many steps, of rows of so many tokens, and why."""
-    seconds = None
+    seconds = with_it = None
     capable = kind != "cuda" or torch.cuda.get_device_capability() >= CAPABILITY
     if kind == "cuda":
-        seconds = training_seconds(spec, shape, card_here(spec, look()), tokens=tokens, steps=steps)
-    return pays(seconds, kind, asked=spec.compile, objective=objective, capable=capable)
+        card = card_here(spec, look())
+        seconds, with_it = training_seconds(spec, shape, card, tokens=tokens, steps=steps)
+    return pays(seconds, kind, compiled=with_it, asked=spec.compile, objective=objective, capable=capable)
 
 
 def engine_for(
