@@ -38,11 +38,22 @@ class Counted:
     """Those that one token passes through: for a mixture, its chosen experts alone."""
     in_order: bool
     """Some layers hand on from token to token what they have read, with no regard to where a row begins."""
+    scaled_logits: bool
+    """Logits are no plain product of the hidden states and the head: they are scaled or capped."""
     known: bool
     """False: a family that is not in `TRAITS`, counted as if it were Llama."""
 
 
 MOST_LAYERS = 10_000
+SCALES = (
+    "logits_scaling",
+    "logit_scale",
+    "lm_head_multiplier",
+    "final_logit_softcapping",
+    "logits_soft_cap",
+    "output_logit_soft_cap",
+)
+"""Keys of a config by which logits are scaled or capped, where they are there and are not 1."""
 INNER = ("text_config", "llm_config", "language_config")
 """Where models that also see or hear keep the config of their language model."""
 
@@ -139,8 +150,14 @@ def count(config: dict[str, Any]) -> Counted:
         parameters=total + outside,
         active_parameters=active + outside,
         in_order=any(mixed for mixed, _ in many),
+        scaled_logits=_scales(config, traits),
         known=family in TRAITS,
     )
+
+
+def _scales(config: dict[str, Any], traits: Traits) -> bool:
+    said = [config[name] for name in SCALES if name in config]
+    return any(one not in (None, 1, 1.0) for one in said) if said else traits.scaled_logits
 
 
 def _sizes(config: dict[str, Any], traits: Traits) -> _Sizes:

@@ -62,6 +62,8 @@ class ModelShape:
     """(layers, their matrices) of each kind where layers differ; `linears` are the most frequent one."""
     in_order: bool = False
     """Some layers hand on from token to token what they have read: rows on one line would see each other."""
+    scaled_logits: bool = False
+    """Logits are no plain product of the hidden states and the head: they are scaled or capped."""
     text_alone: bool = False
     """What lies beside the language model in its files is not loaded."""
     tunable: tuple[str, ...] = ALL
@@ -224,6 +226,7 @@ def _shape(name: str, config: dict[str, Any], counted: Counted, dtype_bytes: int
         other_parameters=other,
         kinds=counted.kinds if len(counted.kinds) > 1 else (),
         in_order=counted.in_order,
+        scaled_logits=counted.scaled_logits,
         text_alone=config.get("model_type") in TEXT_ALONE,
         tunable=TUNABLE[quantised],
     )

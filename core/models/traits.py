@@ -45,6 +45,8 @@ class Traits:
     """Parameters of one layer's activation."""
     sinks: bool = False
     """A number a head that its attention may go to instead of a token."""
+    scaled_logits: bool = False
+    """Its logits are scaled or capped where the config does not say."""
     expert_bias: bool = False
     """Of the experts' matrices and of the router."""
     attention_alone: bool = False
@@ -67,7 +69,7 @@ _QWEN3 = Traits(qk_norm="head")
 _GEMMA = Traits(tied=True, head_dim=256)
 _GEMMA3 = replace(_GEMMA, norms=4, qk_norm="head")
 _OLMO2 = Traits(qk_norm="whole")
-_COHERE = Traits(norms=1, tied=True)
+_COHERE = Traits(norms=1, tied=True, scaled_logits=True)
 _CONV_NAMES = {"o": "out", "gate": "w1", "up": "w3", "down": "w2"}
 _QWEN3_5 = Traits(qk_norm="head", mixer="delta", gated_attention=True)
 
@@ -95,7 +97,7 @@ TRAITS: dict[str, Traits] = {
     "seed_oss": Traits(out_bias=False),
     "gpt_oss": Traits(qkv_bias=True, sinks=True, expert_bias=True),
     "gemma": _GEMMA,
-    "gemma2": replace(_GEMMA, norms=4),
+    "gemma2": replace(_GEMMA, norms=4, scaled_logits=True),
     "gemma3": _GEMMA3,
     "gemma3_text": _GEMMA3,
     "cohere": _COHERE,

@@ -47,6 +47,8 @@ class Card:
     """Of an hour, as the user said; None: not known."""
     listed: str | None = None
     """Its name in the list of known cards."""
+    capability: tuple[int, int] | None = None
+    """Compute capability; None: not known."""
     doubt: str = ""
     """What its driver says of its memory that cannot be, and what was taken instead."""
 
@@ -77,6 +79,7 @@ def of_list(one: Known, *, ram: int = 0) -> Card:
         ram=ram,
         here=False,
         listed=one.name,
+        capability=one.capability,
     )
 
 
@@ -122,6 +125,7 @@ def _gpu(gpu: Gpu, machine: Machine) -> Card:
         ram=0 if shared else machine.ram_available,
         index=gpu.index,
         listed=known.name if known else None,
+        capability=gpu.capability or (known.capability if known else None),
         doubt=doubt,
     )
 

@@ -21,11 +21,14 @@ from dataclasses import dataclass
 
 from core.models.shape import ModelShape
 from core.plan.dial import Hold, widest_narrow
+from core.plan.scores import writes_scores
 from core.spec import Method
 
 FOUR_NORMS = ("gemma2", "gemma3", "gemma3_text")
 FP32_NORMS = ("gemma", *FOUR_NORMS)
 """Families whose norms multiply by their weight before they cast back."""
+NORM_AFTER = (*FOUR_NORMS, "glm4", "olmo2", "olmo3", "exaone4")
+"""Families that normalise what the MLP gives: that is asked for again, and kept with the wide tensors."""
 ACTIVATION_OF_STEPS = ("gpt2", "phi")
 NORMS_IN_ATTENTION = ("qwen3", "qwen3_moe", "gemma3", "gemma3_text", "olmo2", "olmo3", "olmoe")
 """Families that also normalise queries and keys."""
@@ -94,7 +97,9 @@ def layer(
 def _narrow(shape: ModelShape, method: Method, compute: int, rank: int) -> list[float]:
     """The narrow tensors of a layer."""
     widest = widest_narrow(shape.hidden, shape.heads, shape.head_dim)
-    parts = [compute * shape.hidden, compute * shape.heads * shape.head_dim, 4 * shape.heads]
+    parts = [compute * shape.hidden]
+    if not writes_scores(shape.architecture):  # else the attention is no op of its own, and made again
+        parts += [compute * shape.heads * shape.head_dim, 4 * shape.heads]
     parts += [compute * one[2] for one in shape.linears if max(one[1:]) <= widest]
     if method != "full":
         parts += [compute * rank] * len(shape.linears)
@@ -105,6 +110,7 @@ def _wide(shape: ModelShape) -> int:
     """Features of a layer's wide tensors."""
     widest = widest_narrow(shape.hidden, shape.heads, shape.head_dim)
     outs = sum(one[2] for one in shape.linears if one[2] > widest)
+    outs += shape.hidden if shape.architecture in NORM_AFTER and not shape.experts else 0
     return outs + (2 * mlp_width(shape) + _chosen(shape) if shape.experts else 0)
 
 
@@ -149,6 +155,15 @@ def passing(shape: ModelShape, compute: int, dora: bool = False) -> float:
     each of the MLP's width."""
     made = (compute + (10 if dora else 0)) * mlp_width(shape) + 2.5 * compute * shape.hidden
     return made + compute * _chosen(shape)
+
+
+def around_scores(shape: ModelShape, one: Layer, compute: int, compiled: bool) -> float:
+    """Bytes a token beside the scores while an attention that writes them goes backward: queries, and keys
+    and values for every head. An uncompiled layer has the first norm's input in fp32 and two gradients of the
+    hidden state, a compiled one its narrow tensors and five hidden states, some made again."""
+    queries, h = shape.heads * shape.head_dim, shape.hidden
+    around = one.held[Hold.NARROW] + 5 * compute * h if compiled else 4 * h + 2 * compute * h
+    return around + 3 * compute * queries
 
 
 def forward(shape: ModelShape, compute: int) -> float:

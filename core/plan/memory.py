@@ -17,17 +17,25 @@ Letters: n tokens of a pass (batch x length), h hidden, c bytes of the compute d
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.models.count import Linear
 from core.models.shape import ModelShape
-from core.plan import layers
+from core.plan import layers, scores
 from core.plan.dial import WAITING, Hold, holds
+from core.plan.loss import loss as loss_of
+from core.plan.loss import tile, trl_loss
 from core.plan.objective import SEQUENCES
 from core.spec import Method, Objective
 
 CONTEXT = 700 * 2**20
-"""CUDA's context, the kernels of its libraries and cuBLAS's workspaces; NVML shows it, torch does not."""
+"""CUDA's context and the kernels of its libraries; NVML shows it, torch does not."""
+WORKSPACES = {True: 2 * 2**25, False: 2 * (2**23 + 2**17)}
+"""cuBLAS's, one for the main thread and one for that of the backward pass, from torch's own allocator: 32 MiB
+each on cards of BIG, else 8 MiB and an eighth (torch 2.13, CublasHandlePool.cpp)."""
+BIG = (9, 10, 12)
+"""Major compute capabilities with large workspaces: Hopper and Blackwell."""
 CPU_LIBRARIES = 900 * 2**20
 """What torch and the trainer take in a process without a GPU."""
 FRAGMENTS = 0.05
@@ -36,17 +44,6 @@ FOUR_BIT = 0.5 + 1 / 64 + 4 / 64 / 256
 """Bytes a weight of NF4 in blocks of 64, whose scales are 8 bit in blocks of 256 (QLoRA, section 3)."""
 EIGHT_BIT = 1 + 4 / 256
 """Bytes of one 8-bit moment: a byte, and an fp32 scale for each block of 256 (bitsandbytes)."""
-PIECE = {True: 2**29, False: 2**27}
-"""Bytes of the logits of one piece of tokens, compiled or not, as in `core.train.engine.head`."""
-PIECE_TOKENS = (64, 8192)
-PIECE_COPIES = {(True, 2): 2.0, (True, 4): 2.0, (False, 2): 9.5, (False, 4): 4.25}
-"""Times that piece stands in memory, by (compiled, bytes of the dtype): logits and their gradient; without
-compilation the softmax's steps too, which are fp32."""
-LOSS_TILE = (4096, 32768)
-"""Tokens x vocabulary of the buffer for logits in TRL's fused head, which preferences use. It has this width
-whatever the vocabulary is (trl/kernels/chunked_logprob.py, trl/trainer/utils.py)."""
-CPU_TILE_COPIES = 7
-"""fp32 copies of that tile's used part while it goes backward in plain torch, where there is no Triton."""
 MLP_TOKENS = 6144
 """Where all layers wait in the host's memory, their MLPs take about so many tokens at a time: what an MLP
 makes is then the most that there is."""
@@ -80,9 +77,9 @@ class Bytes:
     loss: int
     """The head: a piece of the logits, and gradients of the hidden states and of a head that learns."""
     temporary: int
-    """What the optimiser's step takes, or a pass that is only asked."""
+    """cuBLAS's workspaces, and what the optimiser's step takes, or a pass that is only asked."""
     context: int
-    """CUDA's context, kernels and the libraries' workspaces; on a CPU what the libraries take."""
+    """CUDA's context and kernels; on a CPU what the libraries take."""
     fragments: int
     """What the allocator holds and cannot use again."""
     host: int = 0
@@ -100,6 +97,11 @@ class Bytes:
 
     def to_dict(self) -> dict[str, int]:
         return {**self.__dict__, "total": self.total}
+
+
+def workspaces(capability: Sequence[int] | None) -> int:
+    """Bytes of cuBLAS's workspaces. `capability`: the card's; of one that is not known, the larger ones."""
+    return WORKSPACES[capability is None or capability[0] in BIG]
 
 
 def host_holds(need: int, available: int) -> bool:
@@ -133,6 +135,7 @@ def estimate(
     dropout: bool = False,
     objective: Objective = "sft",
     recorded: bool = False,
+    capability: Sequence[int] | None = None,
 ) -> Bytes:
     """The peak of training steps of `accumulate` passes of `batch` rows of `length` tokens, all learned.
 
@@ -141,6 +144,7 @@ def estimate(
     are made equally long and come with a mask, None: as soon as there are two, on a CPU or in fp32; else they
     lie end to end. `recorded`: passes over the layers are started as a whole (`core.train.engine.graphs`), so
     what is live in a layer has its place while the loss is made, and what goes in and comes out another.
+    `capability`: the card's compute capability, where it is known.
     """
     batch *= SEQUENCES[objective]
     compiled = compiled and objective == "sft"
@@ -169,55 +173,72 @@ def estimate(
         twice=dora or (dropout and not full),
         dora=dora,
     )
-    # where rows come padded, each layer's attention turns the mask into a bias
-    bias = batch * length * length * compute if padded else 0
+    # where rows come padded, each layer's attention turns the mask into a bias; where it writes its scores,
+    # they have masks as numbers already
+    writes = scores.writes_scores(shape.architecture)
+    square = batch * length * length
+    bias = square * compute if padded and not writes else 0
+    masks = square * compute * scores.MASKS if writes else 0
+    told = compiled or (on_gpu and method == "qlora")  # no layer is left to autograd alone
+    written = square * shape.heads * scores.kept(writes, stored) if writes and not compiled else 0
+    around = 0.0  # where scores are written: what is there while that attention goes backward, its MLP done
+    if writes:
+        around = tokens * layers.around_scores(shape, one, stored, compiled)
+        around += square * shape.heads * scores.backward(writes, stored, compiled)
     rebuilt = _rebuilt(shape, method, compute, dora)
     kinds = holds(recompute, shape.layers, host)
     count = Counter(kinds)
     keeps = one.held
-    if not compiled and on_gpu and method == "qlora":  # layers that unpack their weights are never left to
-        keeps = {**keeps, Hold.ALL: keeps[Hold.NARROW] + one.wide}  # autograd alone: it would keep those
+    if told and not compiled:  # layers that unpack their weights: autograd would keep those
+        keeps = {**keeps, Hold.ALL: keeps[Hold.NARROW] + one.wide}
     held = tokens * sum(keeps[kind] * many for kind, many in count.items())
-    if not compiled and not (on_gpu and method == "qlora"):  # what is left to autograd keeps the bias too
-        held += count[Hold.ALL] * (bias + _unpacked(shape, method, compute))
+    if not told:  # what is left to autograd keeps the bias and what was made of the scores too
+        held += count[Hold.ALL] * (bias + written + _unpacked(shape, method, compute))
+    held += masks
     waiting = sum(count[kind] for kind in WAITING)
-    coming = tokens * one.host if waiting > 1 else 0
-    live = tokens * one.live + bias + rebuilt
+    parked = tokens * one.host + (square * compute if writes else 0)  # each layer's mask as well
+    coming = parked if waiting > 1 else 0
+    live = tokens * one.live + bias + written + rebuilt
     pieces = -(-tokens // MLP_TOKENS)
     if count[Hold.HOST] == shape.layers and pieces > 1 and one.mlp:
         together = 2 * stored * shape.hidden  # the pieces, put together again
         live -= tokens * (one.mlp * (1 - 1 / pieces) - together)
     ends = tokens * shape.hidden * (4 + 2 * stored)  # the embedding's output and the last norm's in and out
-    if objective == "sft":
-        head = _loss(shape, tokens, compute, width if full else 0, compiled)
+    if objective == "sft" and not shape.scaled_logits:
+        head = loss_of(shape, tokens, compute, width if full else 0, compiled)
     else:
-        head = _trl_loss(shape, tokens, stored, full, on_gpu)
+        head = trl_loss(shape, tokens, stored, full, on_gpu)
 
     # What the fullest moments hold beside weights, adapters and the optimiser's state: the loss going
     # backward, the last layer, the first one, when nearly all gradients are there, and the step itself.
     before = gradients if accumulate > 1 else 0
-    stays = max(0.0, live - tokens * one.held[kinds[-1]]) + 4 * tokens * stored * shape.hidden
+    own = tokens * keeps[kinds[-1]] + (bias + written if kinds[-1] == Hold.ALL and not told else 0)
+    beside = max(around - own, live - own, 0.0)
+    stays = beside + 4 * tokens * stored * shape.hidden
     at_loss = before + held + ends + head + (stays if recorded else 0)
-    at_last = before + held + max(0.0, live - tokens * one.held[kinds[-1]]) + coming
+    at_last = before + held + beside + coming
     missing = 0 if accumulate > 1 else width * _last_gradients(shape) if full else 0
-    at_first = gradients - missing + live
+    at_first = gradients - missing + max(live, around) + masks
+    twice = width * shape.embedding * (2 if accumulate > 1 else 1) if full and shape.tied else 0
+    at_end = gradients + twice  # the embedding's gradient beside the head's, which it is summed with
     at_step = gradients + (8 * shape.embedding if optimizer == "adafactor" and full else 0)
-    asked = tokens * layers.forward(shape, stored) + _tile(shape, tokens, stored, on_gpu)
+    asked = tokens * layers.forward(shape, stored) + tile(shape, tokens, stored, on_gpu)
     compares = objective in ("dpo", "kto") and not full
     at_reference = before + held + ends + asked if compares else 0
-    fullest = max(at_loss, at_last, at_first, at_step, at_reference)
+    fullest = max(at_loss, at_last, at_first, at_end, at_step, at_reference)
     on_top = int(fullest - gradients)
     loss = live_now = temporary = 0
     if fullest == at_loss:
         loss = min(int(head), on_top)
         live_now = int(stays) if recorded else 0
     elif fullest == at_last:
-        live_now = min(int(max(0.0, live - tokens * one.held[kinds[-1]]) + coming), on_top)
-    elif fullest == at_first:
+        live_now = min(int(beside + coming), on_top)
+    elif fullest in (at_first, at_end):
         live_now = on_top
     else:
         temporary = on_top if fullest == at_step else min(int(asked), on_top)
-    there = int(tokens * one.host * waiting)
+    spaces = workspaces(capability) if on_gpu else 0
+    there = int(parked * waiting)
     weights, scales = _weights(shape, method, precision)
     return Bytes(
         weights=weights,
@@ -228,7 +249,7 @@ def estimate(
         kept=on_top - loss - live_now - temporary,
         live=live_now,
         loss=loss,
-        temporary=temporary,
+        temporary=temporary + spaces,
         context=CONTEXT if on_gpu else CPU_LIBRARIES,
         fragments=int(FRAGMENTS * on_top),
         host=-(-there // SLAB) * SLAB,
@@ -305,30 +326,3 @@ def _last_gradients(shape: ModelShape) -> int:
     """Parameters whose gradients come after the first layer's activations are gone: its own, and the
     embedding's (not where it is the head too: then they were there from the start)."""
     return _matrices(shape) + (0 if shape.tied else shape.embedding)
-
-
-def _loss(shape: ModelShape, tokens: int, compute: int, trained: int, compiled: bool) -> int:
-    """A piece of the tokens' logits with what their softmax takes, the gradient of the hidden states, and
-    where the head learns (`trained` bytes a weight) its gradient summed in fp32, and cast, and a copy of its
-    weights where they are wider than what is computed in."""
-    least, most = PIECE_TOKENS
-    rows = min(tokens, max(least, min(most, PIECE[compiled] // (shape.vocab * compute))))
-    logits = PIECE_COPIES[compiled, compute] * rows * shape.vocab * compute
-    copy = compute if trained > compute else 0
-    head = (4 + trained + copy) * shape.embedding if trained else 0
-    return int(logits) + tokens * shape.hidden * max(compute, trained) + head
-
-
-def _trl_loss(shape: ModelShape, tokens: int, compute: int, full: bool, on_gpu: bool) -> int:
-    """TRL's head: its tile of logits, the gradient of the hidden states in fp32 and cast, and in a full run
-    the gradient of the head in fp32 and cast."""
-    head = (4 + compute) * shape.embedding if full else 0
-    return _tile(shape, tokens, compute, on_gpu) + tokens * shape.hidden * (4 + compute) + head
-
-
-def _tile(shape: ModelShape, tokens: int, compute: int, on_gpu: bool) -> int:
-    rows = min(tokens, LOSS_TILE[0])
-    tile = rows * LOSS_TILE[1] * compute
-    if not on_gpu:
-        tile += CPU_TILE_COPIES * 4 * rows * min(shape.vocab, LOSS_TILE[1])
-    return tile

@@ -24,15 +24,15 @@ from core.models.shape import ModelShape
 from core.plan import layers
 from core.plan.corrected import estimated
 from core.plan.estimate import Estimate
+from core.plan.loss import PIECE, PIECE_COPIES, PIECE_TOKENS, tile
 from core.plan.memory import (
     CONTEXT,
     CPU_LIBRARIES,
     FRAGMENTS,
-    PIECE,
-    PIECE_COPIES,
-    PIECE_TOKENS,
     adapter_parameters,
+    workspaces,
 )
+from core.plan.scores import MASKS, asked, writes_scores
 from core.plan.work import Setting, Work, better_of
 from core.runs.space import space
 from core.spec import Method
@@ -64,8 +64,8 @@ def formula(work: Work, setting: Setting) -> Estimate:
     stands = context + base + step.adapters + step.optimizer
     targets = None if work.spec.lora.targets == "all-linear" else list(work.spec.lora.targets)
     load = context + base + step.adapters + _loading(shape, method, wide)
-    asked = _asked(shape, work, setting, computed)
-    evaluation = stands + int(asked * (1 + FRAGMENTS))
+    looked = _asked(shape, work, setting, computed)
+    evaluation = stands + int(looked * (1 + FRAGMENTS))
     save = stands + _saving(shape, work, wide)
     merge = 0 if full else context + merging(shape, work.spec.lora.rank, targets)
     spec = work.spec.model_copy(
@@ -121,11 +121,21 @@ def _asked(shape: ModelShape, work: Work, setting: Setting, computed: int) -> in
     unpacked = 0
     if work.method == "qlora":
         unpacked = computed * max((one[1] * one[2] for one in shape.linears), default=0)
-    least, most = PIECE_TOKENS
-    rows = min(tokens, max(least, min(most, PIECE[setting.compiled] // (shape.vocab * computed))))
-    head = int(PIECE_COPIES[setting.compiled, computed] * rows * shape.vocab * computed)
-    mask = 0 if work.end_to_end else setting.batch * work.length**2 * computed
-    return int(hidden + max(layer + unpacked + mask, head))
+    on_gpu, writes = work.card.kind == "gpu", writes_scores(shape.architecture)
+    if shape.scaled_logits or work.objective != "sft":
+        head = tile(shape, tokens, computed, on_gpu)
+    else:
+        least, most = PIECE_TOKENS
+        rows = min(tokens, max(least, min(most, PIECE[setting.compiled] // (shape.vocab * computed))))
+        head = int(PIECE_COPIES[setting.compiled, computed] * rows * shape.vocab * computed)
+    square = setting.batch * work.length**2
+    mask = 0 if work.end_to_end or writes else square * computed
+    masks = square * computed * MASKS if writes else 0
+    if writes:
+        keys = tokens * computed * 3 * shape.heads * shape.head_dim
+        layer = max(layer, square * shape.heads * asked(writes, computed) + keys)
+    spaces = workspaces(work.card.capability) if on_gpu else 0
+    return int(hidden + spaces + masks + max(layer + unpacked + mask, head))
 
 
 def _saving(shape: ModelShape, work: Work, wide: int) -> int:

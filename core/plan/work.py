@@ -151,6 +151,7 @@ def _plain(work: Work, setting: Setting) -> Bytes:
         dropout=spec.lora.dropout > 0,
         objective=work.objective,
         recorded=setting.recorded,
+        capability=work.card.capability,
     )
     # paged moments move to the host's memory when the card is full
     paged = setting.optimizer.startswith("paged")

@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.nn.attention.varlen import varlen_attn
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from core.plan.scores import writes_scores
+
 NAME = "finetui"
 """Under which transformers knows the attention of this module."""
 CAPABILITY = (8, 0)
@@ -36,7 +38,7 @@ def takes_lines(model: Any, dtype: torch.dtype) -> tuple[bool, str]:
     odd = [name for name in ("attn_logit_softcapping", "attention_sink") if getattr(config, name, None)]
     heads = config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // heads
-    if odd or config.model_type == "gpt_oss":
+    if odd or writes_scores(config.model_type):
         return False, f"the attention of {config.model_type} is not a plain one"
     handing_on = set(getattr(config, "layer_types", None) or ()) & HANDING_ON
     if handing_on:

@@ -1,6 +1,6 @@
 """A card that is not there: the kernels that it would choose, where a process without one takes others."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from core.train.engine import head
 
+NEWEST = (9, 0)
+"""Compute capability of a card that does not tell its own: it is taken to have all kernels."""
 ALIGNED = 16
 """Rows of an attention's bias are padded to a multiple of so many numbers."""
 
@@ -37,10 +39,9 @@ def workspace(function: Any, args: Any) -> int:
 
 
 @contextmanager
-def here(capability: float) -> Iterator[None]:
+def here(capability: Sequence[int]) -> Iterator[None]:
     """Torch says that it sees a card; only for questions, nothing can be computed on it."""
-    whole = int(capability)
-    found = (whole, round((capability - whole) * 10))
+    found = tuple(capability)
     with (
         mock.patch.object(torch.cuda, "is_available", lambda: True),
         mock.patch.object(torch.cuda, "get_device_capability", lambda *_: found),

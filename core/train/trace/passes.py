@@ -1,6 +1,6 @@
 """One step of a run on tensors without numbers: forward, loss, backward, optimiser; and a held-out pass."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,23 +10,19 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from core.models.count import SCALES
 from core.models.shape import ModelShape
-from core.plan.memory import _trl_loss
+from core.plan.loss import tile, trl_loss
+from core.plan.memory import workspaces
 from core.spec import RunSpec
 from core.train.device import Device
 from core.train.engine import attention, head, layers, setup
-from core.train.engine.head import CAPPED, Head
+from core.train.engine.head import Head
 from core.train.engine.peft_layers import Rounded
 from core.train.trace import card, fused
 from core.train.trace.host import Waiting
 from core.train.trace.live import Live
 from core.train.trace.model import scales_of
-
-WORKSPACES = {True: 2 * 32 * 2**20, False: 2 * (8 * 2**20 + 128 * 2**10)}
-"""Of the matrix library, one of the main thread and one of the backward pass's, on cards from compute
-capability 9.0 on and on others (torch's default); torch counts them among its tensors."""
-SCALED = ("logits_scaling", "logit_scale", "lm_head_multiplier", *CAPPED)
-"""Of a config: what makes logits no plain product, so that the library's loss is used."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,8 @@ class Pass:
     precision: str
     accumulate: int
     optimizer: str
-    capability: float = 9.0
+    capability: Sequence[int] | None = None
+    """Of the card; None: not known."""
     recorded: bool = False
     """Passes over the layers are started as a whole (`core.train.engine.graphs`)."""
 
@@ -59,7 +56,7 @@ def trace(model: Any, spec: RunSpec, shape: ModelShape, how: Pass, mode: Live) -
     device = Device("cuda", how.precision)
     whole = model.get_base_model() if hasattr(model, "get_base_model") else model
     plain = is_plain(whole)
-    with card.here(how.capability):
+    with card.here(how.capability or card.NEWEST):
         lines = plain and attention.takes_lines(whole, device.dtype)[0]
     if lines:
         attention.use(whole)
@@ -84,7 +81,7 @@ def trace(model: Any, spec: RunSpec, shape: ModelShape, how: Pass, mode: Live) -
         mode.label = "loss"
         table, at = whole.get_output_embeddings(), torch.arange(tokens)
         if not plain:
-            return _Library.apply(hidden, table.weight, shape, mode)
+            return _Library.apply(hidden, table.weight, shape, mode, torch.is_grad_enabled())
         return told(hidden.reshape(tokens, -1), table.weight, table.bias, at, at, None, tokens)
 
     def once() -> None:
@@ -119,7 +116,7 @@ def trace(model: Any, spec: RunSpec, shape: ModelShape, how: Pass, mode: Live) -
         step = optimiser(model, learned, how, mode)
         for one in learned:
             one.register_post_accumulate_grad_hook(lambda own: mode.is_now([own.grad], "gradients"))
-        workspace = torch.empty(WORKSPACES[how.capability >= 9.0], dtype=torch.uint8)
+        workspace = torch.empty(workspaces(how.capability), dtype=torch.uint8)
         mode.is_now([workspace], "temporary")
         mode.counting = True
         mode.afresh()
@@ -149,7 +146,7 @@ def _forget(learned: list[nn.Parameter]) -> None:
 def is_plain(whole: Any) -> bool:
     """Whether logits are the hidden states times the head, as far as a config says; see `engine.head`."""
     config = whole.config.get_text_config()
-    odd = any(getattr(config, name, None) not in (None, 1, 1.0) for name in SCALED)
+    odd = any(getattr(config, name, None) not in (None, 1, 1.0) for name in SCALES)
     experts = bool(getattr(config, "output_router_logits", False))
     return type(whole.get_output_embeddings()) is nn.Linear and not odd and not experts
 
@@ -158,11 +155,14 @@ class _Library(torch.autograd.Function):
     """The loss of TRL, of which the closed form says what it takes."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, shape: ModelShape, mode: Live) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, shape: ModelShape, mode: Live, learns: bool
+    ) -> Tensor:
         ctx.save_for_backward(hidden, weight)
         if mode.counting:
-            tokens = hidden.numel() // hidden.shape[-1]
-            most = _trl_loss(shape, tokens, weight.element_size(), weight.requires_grad, True)
+            tokens, width = hidden.numel() // hidden.shape[-1], weight.element_size()
+            whole = trl_loss(shape, tokens, width, weight.requires_grad, True)
+            most = whole if learns else tile(shape, tokens, width, True)
             mode.look(most, "loss")
         return hidden.new_empty((), dtype=torch.float32)
 
@@ -170,7 +170,7 @@ class _Library(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight = ctx.saved_tensors
         learns = ctx.needs_input_grad[1]
-        return torch.empty_like(hidden), torch.empty_like(weight) if learns else None, None, None
+        return torch.empty_like(hidden), torch.empty_like(weight) if learns else None, None, None, None
 
 
 def inputs(how: Pass, lines: bool, masked: bool) -> dict[str, Any]:

@@ -1,0 +1,50 @@
+"""Attention that writes its scores: a number for each pair of tokens and each head, which quick kernels never
+hold.
+
+Two families ask for what no kernel of torch's does, so that transformers (5.23) computes their attention in
+plain steps, whatever it is asked for (`_supports_sdpa` is False): Gemma 2 caps its scores with a tanh, and
+gpt-oss gives each head a sink to look at instead of a token. Gemma 3 does neither and has quick kernels. The
+engine (`core.train.engine.attention`) and the closed form (`core.plan.memory`) both ask here.
+
+With e numbers (rows x heads x length x length) and c bytes of the compute dtype, caps and sinks take:
+
+- what autograd keeps: the tanh's result, the softmax in fp32 and cast, (2 c + 4) e; the softmax, c e
+- most while it goes backward, uncompiled: the tanh's result, and in fp32 the softmax and its gradient on both
+  sides, (c + 12) e; the softmax, its gradient on both sides and that of the scores, 4 c e
+- the same compiled, where all of it is made again: the scores and the gradient of what became of them,
+  2 c e; both with the sinks' column beside both without it, 4 c e
+- where nothing is kept: the scores, and the softmax in fp32 on both sides, (c + 8) e; the scores, those with
+  sinks, and less their largest, 3 c e
+
+Each pass makes their masks as numbers before the first layer and holds them to the end: two, as both have
+layers with a window and layers without.
+"""
+
+from typing import Literal
+
+Kind = Literal["caps", "sinks"]
+KINDS: dict[str, Kind] = {"gemma2": "caps", "gpt_oss": "sinks"}
+MASKS = 2
+
+
+def writes_scores(architecture: str) -> Kind | None:
+    """Why a family's attention writes its scores; None: it does not. `architecture`: config's model_type."""
+    return KINDS.get(architecture)
+
+
+def kept(kind: Kind, compute: int) -> int:
+    """Bytes a number that autograd keeps of a layer which is left to it. `compute`: bytes of the dtype."""
+    cast = compute if compute < 4 else 0
+    return compute + 4 + cast if kind == "caps" else compute
+
+
+def backward(kind: Kind, compute: int, compiled: bool) -> int:
+    """Bytes a number at most while the attention goes backward, with what was kept."""
+    if compiled:
+        return (2 if kind == "caps" else 4) * compute
+    return compute + 12 if kind == "caps" else 4 * compute
+
+
+def asked(kind: Kind, compute: int) -> int:
+    """Bytes a number at most in a pass that nothing is kept of."""
+    return compute + 8 if kind == "caps" else 3 * compute
