@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import operator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from core.errors import UserError
@@ -155,12 +156,18 @@ async def plan(journey: Journey, on_progress: Progress, *, exact: bool = False) 
 
 def advise(journey: Journey, data: dict[str, Any] | None = None) -> Plan:
     """The plan from what is known; quick enough for every key. `data` stands in for a stale report."""
-    from core.plan.advise import advise as closed_form
+    from core.plan.advise import advise as advised
+    from core.plan.cards import card_here
+    from core.plan.prices import priced
+    from core.prepare import anchored
 
     assert journey.machine is not None and journey.shape is not None
-    found = closed_form(journey.spec(), journey.machine, journey.shape, data or journey.report)
-    journey.plan = found
-    return found
+    spec = anchored(journey.spec())
+    card, wrong = priced(card_here(spec, journey.machine))
+    known = journey.estimates
+    found = advised(spec, journey.machine, journey.shape, data or journey.report, card=card, known=known)
+    journey.plan = replace(found, findings=(*found.findings, *wrong))
+    return journey.plan
 
 
 def at_length(journey: Journey, data: dict[str, Any]) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from core.machine import Machine
     from core.models.shape import ModelShape
     from core.plan.advise import Plan
+    from core.plan.estimate import Estimate
     from core.spec import RunSpec
     from tui.find_out import Check
     from tui.remedies import Applied
@@ -51,6 +52,7 @@ class Journey:
         self.applied: list[Applied] = []  # remedies taken, the newest last
         self.row, self.source = 1, 0  # the row that is looked at, from 1, and which source it is of
         self.plan: Plan | None = None
+        self.estimates: dict[str, Estimate] = {}  # traced or measured, by exactly what they are of
         self.done: set[str] = set()
         self.step = STEPS[0]
         self.unsaved = ""  # why the draft could not be written, or nothing

@@ -69,7 +69,7 @@ async def test_bars_and_figures_are_the_plans(at_method):
         table = shown(at_method, "#table")
         assert all(name in table for name, _ in figures(plan))
         assert "★ LoRA needs" in shown(at_method, "#why"), "its name is said once"
-        assert "estimates by closed form, where checked" in shown(at_method, "#progress")
+        assert "memory: closed form, -0.8 to +2 %" in shown(at_method, "#progress")
 
 
 async def test_enter_takes_the_recommended_one_without_fixing_it(at_method):

@@ -6,7 +6,7 @@ from textual.widget import Widget
 from core.glossary import term
 from tests.tui.steps import InspectJob, Rows, report, until
 from tui import find_out, row_view
-from tui.screens.method import DIALS
+from tui.method_dials import DIALS
 from tui.widgets.help import term_of
 
 

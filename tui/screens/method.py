@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on, work
 from textual.binding import Binding, BindingType
@@ -17,61 +17,18 @@ from core.errors import UserError
 from core.numbers import number as shown_number
 from core.numbers import rate
 from core.plan.objective import ABOUT, NAMES, TAKES, asked_by
-from tui import find_out
-from tui.model_list import SHOWN
+from tui import ask_card, find_out
+from tui.method_dials import DIALS, EXCLUDES, LORA_ONLY, PREFERENCES_ONLY, at_rest, left_alone, while_asking
+from tui.widgets.ask import Ask
+from tui.widgets.ask_card import AskCard, offer, told
 from tui.widgets.field import Field, number
 from tui.widgets.memory_bars import legend, memory_bars, table
-from tui.widgets.method_table import bars, brief, figures, place, room
+from tui.widgets.method_table import bars, brief, figures, head, phases, room, why
 from tui.widgets.progress_line import ProgressLine, refusal
 from tui.widgets.step_frame import StepScreen
 
-DIALS: tuple[tuple[str, str, str, str, str], ...] = (
-    ("objective", "objective", "objective", "", "what is learned from preferences: dpo, orpo or kto; or sft"),
-    ("beta", "beta", "beta", "0.01 0.05 0.1 0.3 0.5", "how closely it keeps to the model as it was"),
-    ("batch", "batch", "batch", "1 2 4 8 16 32 64", "rows in one pass: more is faster and takes more memory"),
-    ("accumulate", "accumulate", "accumulate", "1 2 4 8 16", "passes a step: a larger batch, no more memory"),
-    (
-        "length",
-        "length",
-        "length",
-        "256 512 1024 2048 4096 8192",
-        "most tokens of a row: longer ones are cut",
-    ),
-    (
-        "recompute",
-        "recompute",
-        "recompute",
-        "0 0.25 0.5 0.75 1",
-        "0 is fastest, 1 takes least memory",
-    ),
-    ("compile", "compile", "compile", "false true", "half a minute before the first step, then faster ones"),
-    ("lora.rank", "rank", "rank", "4 8 16 32 64 128", "room to learn in the adapter: 16 is usual"),
-    (
-        "lora.alpha",
-        "alpha",
-        "alpha",
-        "8 16 32 64 128 256",
-        "strength of the adapter: twice the rank is usual",
-    ),
-    ("epochs", "epochs", "epochs", "1 2 3 4 5", "times through the data: more learns more, at last by heart"),
-    ("steps", "steps", "step", "60 100 200 500 1000 2000", "a fixed number of steps instead of epochs"),
-    (
-        "learning_rate",
-        "rate",
-        "learning rate",
-        "1e-5 2e-5 5e-5 1e-4 2e-4 3e-4 5e-4 1e-3",
-        "size of a step: too large and the loss jumps, too small and little is learned",
-    ),
-    ("price_per_hour", "price / hour", "price", "", "what this box costs an hour, in your own currency"),
-)
-"""Key, label, glossary term, values for the up and down keys, and what it costs in a line."""
-
-WIDE = 110
-"""Columns from which on there is room to say how sure the estimates are."""
-AT_REST = "d: dials · up and down turn a dial · an empty one is left to the plan"
-LORA_ONLY = ("lora.rank", "lora.alpha")
-PREFERENCES_ONLY = ("objective", "beta")
-EXCLUDES = {"epochs": "steps", "steps": "epochs"}
+if TYPE_CHECKING:
+    from core.plan.advise import MethodPlan, Plan
 
 
 class MethodScreen(StepScreen):
@@ -88,6 +45,22 @@ class MethodScreen(StepScreen):
             id="method.best",
         ),
         Binding("d", "dials", "dials", tooltip="Change batch, length, rank, rate", id="method.dials"),
+        Binding(
+            "m",
+            "measure",
+            "measure",
+            tooltip="Measure the marked method by real steps on the card: a minute",
+            id="method.measure",
+        ),
+        Binding(
+            "t",
+            "trace",
+            "trace",
+            tooltip="Count what the marked method takes by its own modules, without a card: seconds",
+            id="method.trace",
+        ),
+        Binding("m", "stop('measure')", "stop", tooltip="End the measurement", id="method.unmeasure"),
+        Binding("t", "stop('trace')", "stop", tooltip="End the trace", id="method.untrace"),
     ]
     DEFAULT_CSS = """
     MethodScreen #methods { height: 3; background: $background; overflow: hidden; }
@@ -96,18 +69,21 @@ class MethodScreen(StepScreen):
     MethodScreen #why { height: 4; color: $foreground 75%; }
     MethodScreen #lower { layout: horizontal; height: auto; }
     MethodScreen #table { width: 62; height: auto; }
-    MethodScreen #dials { width: 1fr; height: auto; layout: grid; grid-size: 1; grid-rows: 1; }
+    MethodScreen #right { width: 1fr; height: auto; }
+    MethodScreen #dials { height: auto; layout: grid; grid-size: 1; grid-rows: 1; }
+    MethodScreen #phases { height: auto; margin-top: 1; }
     MethodScreen #dials .hint { display: none; }
     MethodScreen #dials Dial { width: 18; }
     MethodScreen #hint { height: 1; margin-top: 1; text-wrap: nowrap; text-overflow: ellipsis; }
     MethodScreen .-useless { opacity: 40%; }
     MethodScreen.-short #table, MethodScreen.-narrow #table { display: none; }
+    MethodScreen.-short #phases, MethodScreen.-narrow #phases { display: none; }
     MethodScreen.-short #dials, MethodScreen.-narrow #dials { grid-size: 2; padding-left: 0; margin-top: 1; }
     MethodScreen.-tall #lower { margin-top: 1; }
     """
 
     def compose_step(self) -> Iterable[Widget]:
-        yield ProgressLine(id="progress")
+        yield AskCard(id="progress")
         methods = OptionList(id="methods", compact=True)
         methods.term = "method"  # type: ignore[attr-defined]
         yield methods
@@ -116,10 +92,14 @@ class MethodScreen(StepScreen):
         yield Static(id="why")
         with Container(id="lower"):
             yield Static(id="table")
-            with Vertical(id="dials"):
-                for key, label, term, values, _ in DIALS:
-                    yield Field(key, label, term=term, value=self._chosen_text(key), values=values.split())
-        yield Static(AT_REST, id="hint", markup=False)
+            with Vertical(id="right"):
+                with Vertical(id="dials"):
+                    for key, label, term, values, _ in DIALS:
+                        yield Field(
+                            key, label, term=term, value=self._chosen_text(key), values=values.split()
+                        )
+                yield Static(id="phases")
+        yield Static(id="hint", markup=False)
 
     def _chosen_text(self, key: str) -> str:
         value = self.journey.get(key)
@@ -148,6 +128,7 @@ class MethodScreen(StepScreen):
         self._data = self.journey.report
         line.quiet()
         self._show()
+        self.on_descendant_focus()
 
     # -- choosing
 
@@ -176,8 +157,79 @@ class MethodScreen(StepScreen):
             if key not in ("length", "steps", "price_per_hour"):
                 self.journey.set(key, None)
                 self._field(key).load("")
+        self.journey.set("optimizer", None)  # one that a measurement found to fit
         self.journey.set("method", None)
         self._again()
+
+    # -- asking the card
+
+    def action_measure(self) -> None:
+        self._ask(trace=False)
+
+    def action_trace(self) -> None:
+        self._ask(trace=True)
+
+    def _ask(self, trace: bool) -> None:
+        refused = ask_card.why_not(self.journey, self._method, trace=trace)
+        if refused:
+            self._hint(refused, "$text-error")
+            return
+        self.query_one(AskCard).ask(self.journey, self._method, trace=trace)
+        self._hint(while_asking(self.journey.plan, trace))
+        self._asking()
+
+    def action_stop(self, what: str = "") -> None:
+        self.query_one(AskCard).stop()
+        self._hint("ended; nothing was kept of it")
+        self._asking()
+
+    def action_back(self) -> None:
+        if self.query_one(AskCard).asking and not self.help_is_open:
+            self.action_stop()
+        else:
+            super().action_back()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action in ("measure", "trace", "stop"):
+            asking = next((line.asking for line in self.query(AskCard)), "")
+            return asking == parameters[0] if action == "stop" else not asking
+        return super().check_action(action, parameters)
+
+    def _asking(self) -> None:
+        """The keys and the help are other ones while something is asked."""
+        asking = self.query_one(AskCard).asking
+        self.query_one("#methods").term = asking or "method"  # type: ignore[attr-defined]
+        self.refresh_bindings()
+        self.refresh_help()
+        self._show()
+
+    @on(AskCard.Failed)
+    def _unanswered(self, event: AskCard.Failed) -> None:
+        self._asking()
+        self._hint(event.line, "$text-error")
+
+    @on(AskCard.Answered)
+    def _answered(self, event: AskCard.Answered) -> None:
+        answer = event.answer
+        if answer.said and answer.estimate is not None:
+            self.app.push_screen(
+                Ask("Take these settings?", offer(answer), yes="Take them", no="Not now"),
+                lambda yes: self._taken(answer) if yes else None,
+            )
+        self._again()
+        self._asking()
+        plan = self.journey.plan
+        self._hint(told(answer, plan), "" if answer.estimate else "$text-error")
+
+    def _taken(self, answer: ask_card.Answer) -> None:
+        """What was measured goes into the draft as if its dials had been turned."""
+        if self._data is None:
+            return
+        ask_card.take(self.journey, answer, self._data)
+        for key in ask_card.SETTINGS:
+            if key != "optimizer":
+                self._field(key).load(self._chosen_text(key))
+        self._show()
 
     def action_dials(self) -> None:
         self._field("batch").dial.focus()
@@ -189,16 +241,14 @@ class MethodScreen(StepScreen):
         if value is not None and key in EXCLUDES:
             self.journey.set(EXCLUDES[key], None)
             self._field(EXCLUDES[key]).load("")
-        refused = find_out.choose(self.journey, key, value)
-        if not refused:
-            self._again()
+        refused = find_out.choose(self.journey, key, value) or self._again()
         self._hint(refused or self._costs(key), "$text-error" if refused else "")
 
     def on_descendant_focus(self) -> None:
         """What the focused dial costs, in the line below them."""
         super().on_descendant_focus()
         field = next((one for one in self.query(Field) if one.has_focus_within), None)
-        self._hint(self._costs(field.key) if field else AT_REST)
+        self._hint(self._costs(field.key) if field else at_rest(self.journey.plan))
 
     def _costs(self, key: str) -> str:
         if key == "objective" and self.journey.plan:
@@ -221,16 +271,17 @@ class MethodScreen(StepScreen):
     def _field(self, key: str) -> Field:
         return self.query_one(f"#field-{key.replace('.', '-').replace('_', '-')}", Field)
 
-    def _again(self) -> None:
-        """The plan with the choices as they are now; the data is not read again for it."""
+    def _again(self) -> str:
+        """The plan with the choices as they are now, from the data as they are known; or why none."""
         if self.journey.machine is None or self.journey.shape is None or self._data is None:
-            return
+            return ""
         try:
             find_out.advise(self.journey, self._data)
         except UserError as error:
-            self.query_one("#progress", ProgressLine).say(f"✗ {error.line()}", "stop")
-            return
+            self._hint(f"✗ {error.line()}", "$text-error")
+            return f"✗ {error.line()}"
         self._show()
+        return ""
 
     # -- showing
 
@@ -244,8 +295,7 @@ class MethodScreen(StepScreen):
         line = self.query_one("#progress", ProgressLine)
         chosen = next((one for one in plan.methods if one.method == self._method), plan.methods[0])
         if not line.busy:
-            sure = f" {chosen.sure}" if self.size.width >= WIDE else ""
-            line.update(Content.assemble((place(plan), "bold"), (f" · estimates{sure}", "$foreground 60%")))
+            line.update(head(plan, chosen, max(line.size.width, 40)))
         methods, drawn = self.query_one("#methods", OptionList), bars(plan)
         lines = memory_bars(drawn, room(plan), max(methods.size.width - 1, 40))
         names = [one.method for one in plan.methods]
@@ -258,36 +308,21 @@ class MethodScreen(StepScreen):
             if self._method in names:
                 methods.highlighted = names.index(self._method)
         self.query_one("#brief", Static).update(brief(chosen))
-        self.query_one("#why", Static).update(_why(plan, chosen))
+        self.query_one("#why", Static).update(why(plan, chosen))
         table_lines = table(drawn, figures(plan), 60)
         self.query_one("#table", Static).update(Content("\n").join(table_lines))
-        self._autos(chosen, plan.objective)
+        self.query_one("#phases", Static).update(phases(chosen))
+        self._autos(plan, chosen)
 
-    def _autos(self, chosen: Any, chosen_objective: str) -> None:
+    def _autos(self, plan: Plan, chosen: MethodPlan) -> None:
         """What stands in each dial that was left alone."""
-        steps = self.journey.get("steps") is not None
-        preferences = asked_by(self._data) != "sft" or chosen_objective != "sft"
+        preferences = asked_by(self._data) != "sft" or plan.objective != "sft"
         self._field("objective").dial.values = list(TAKES[asked_by(self._data)])
         for key in PREFERENCES_ONLY:
             self._field(key).display = preferences
-        on_card = (self.journey.plan.card or {}).get("kind") == "gpu" if self.journey.plan else False
-        self._field("compile").display = on_card and chosen_objective == "sft"
-        autos = {
-            "objective": chosen_objective,
-            "beta": "0.1",
-            "batch": shown_number(chosen.batch),
-            "accumulate": shown_number(chosen.accumulate),
-            "length": shown_number(chosen.length),
-            "recompute": f"{chosen.recompute:g}",
-            "compile": str(chosen.compiled).lower(),
-            "lora.rank": "16",
-            "lora.alpha": shown_number(2 * int(self.journey.get("lora.rank") or 16)),
-            "epochs": "–" if steps else shown_number(chosen.epochs),
-            "steps": shown_number(chosen.steps),
-            "learning_rate": rate(chosen.learning_rate),
-            "price_per_hour": "–",
-        }
-        for key, value in autos.items():
+        on_card = (plan.card or {}).get("kind") == "gpu"
+        self._field("compile").display = on_card and plan.objective == "sft"
+        for key, value in left_alone(plan, chosen, self.journey).items():
             field = self._field(key)
             field.auto(value)
             field.set_class(key in LORA_ONLY and chosen.method == "full", "-useless")
@@ -297,24 +332,3 @@ class MethodScreen(StepScreen):
         if plan is None:
             return "the plan is still being made"
         return next((f"{one.message}: {one.todo}" for one in plan.findings if one.severity == "stop"), "")
-
-
-def _why(plan: Any, chosen: Any) -> Content:
-    """Why the recommended one, then what speaks for or against the one that is marked."""
-    if plan.recommended is None:
-        best = Content.styled(plan.reason, "$text-error")
-    else:
-        # the reason begins with the method's name
-        name, needs, rest = plan.reason.partition(" needs ")
-        best = Content.assemble(("★ ", "bold $text-warning"), (name, "bold"), needs, rest)
-    if chosen.method == plan.recommended:
-        return best
-    reason = f"needs {chosen.out.line}" if chosen.out else chosen.reason
-    if plan.recommended is None:
-        if chosen.out and chosen.out.line in plan.reason:
-            return best
-        return Content.assemble((f"{SHOWN[chosen.method]}: ", "bold"), reason, "\n", best)
-    # of the recommended one what it needs, so that both have room
-    first = rest.partition(". ")[0]
-    short = Content.assemble(("★ ", "bold $text-warning"), (name, "bold"), needs, first, ".")
-    return Content.assemble((f"{SHOWN[chosen.method]}: ", "bold"), reason, "\n", short)

@@ -104,7 +104,10 @@ class ReviewScreen(StepScreen):
         try:
             await find_out.plan(journey, line.progress, exact=True)
             assert journey.machine and journey.shape and journey.report
-            self._prepared = finish(anchored(journey.spec()), journey.machine, journey.shape, journey.report)
+            spec = anchored(journey.spec())
+            self._prepared = finish(
+                spec, journey.machine, journey.shape, journey.report, known=journey.estimates
+            )
         except UserError as error:
             self._failed, self._prepared = error.line(), None
             line.quiet()

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
 
-from core.numbers import count, duration, gib, money, rate
+from core.numbers import count, duration, gib, money, percent, rate
 from tui.model_list import SHOWN
 from tui.widgets.memory_bars import PARTS, Bar
 
 if TYPE_CHECKING:
     from core.plan.advise import MethodPlan, Plan
+    from core.plan.estimate import Estimate
 
 
 def bars(plan: Plan) -> list[Bar]:
@@ -41,6 +42,61 @@ def place(plan: Plan) -> str:
     return f"{card.get('name')}: a run may use {gib(room(plan))} of {gib(card.get('memory_free'))} free"
 
 
+def how_sure(estimate: Estimate | None, plan: Plan) -> str:
+    """What kind of estimate it is and how far off such ones were: "closed form, -0.8 to +2 %"."""
+    if estimate is None:
+        return ""
+    word = {"formula": "closed form", "trace": "traced", "measured": "measured here"}[estimate.kind]
+    if estimate.kind == "measured" and estimate.correction is not None:
+        word = "as a run of it took"
+    elif estimate.kind == "formula" and (plan.card or {}).get("kind") == "cpu":
+        return "closed form, not checked on a CPU"
+    elif estimate.correction is not None:
+        word = "closed form, corrected by what was measured"
+    under, over = (percent(abs(share)) for share in estimate.error)
+    if under == over:
+        return f"{word}, ±{over}"
+    return f"{word}, -{under.removesuffix(' %')} to +{over}"
+
+
+def head(plan: Plan, one: MethodPlan, width: int) -> Content:
+    """What is planned for and how sure the marked method's memory is, on one line of so many cells."""
+    sure = how_sure(one.estimate, plan)
+    sure = f" · memory: {sure}" if sure else ""
+    where = place(plan)
+    if len(where) + len(sure) > width:
+        card = plan.card or {}
+        rest = f": {gib(room(plan))} to use"
+        name = str(card.get("name"))
+        left = max(width - len(rest) - len(sure), 8)
+        where = f"{name if len(name) <= left else f'{name[: left - 1].rstrip()}…'}{rest}"
+    return Content.assemble((where, "bold"), (sure, "$foreground 60%"))
+
+
+def phases(one: MethodPlan) -> Content:
+    """The marked method's peak in each phase, and what it takes beside the card."""
+    found = one.estimate
+    if found is None:
+        return Content()
+    rows = [
+        ("load", found.load),
+        ("a step", found.step.total),
+        ("held-out rows", found.evaluation),
+        ("save", found.save),
+        ("a later merge", found.merge),
+    ]
+    lines = [Content.styled(f"{SHOWN[one.method]}'s peak by phase", "bold")]
+    lines += [
+        Content.assemble(
+            (f"  {name:<15}", "$foreground 60%"), (f"{gib(size):>9}", "bold" if size == found.peak else "")
+        )
+        for name, size in rows
+        if size
+    ]
+    beside = f"  RAM {gib(found.ram)} · disk {gib(found.disk)}"
+    return Content("\n").join([*lines, Content.styled(beside, "$foreground 60%")])
+
+
 def figures(plan: Plan) -> Sequence[tuple[str, Sequence[str]]]:
     """Further lines of the table: speed, time and cost, all estimates, and what the batch came to."""
     methods = plan.methods
@@ -65,3 +121,24 @@ def brief(one: MethodPlan) -> Content:
     return Content.assemble(
         (f"≈ {count(one.tokens_per_second)} tokens/s", "bold"), f" · ≈ {duration(one.seconds)}{cost} · {work}"
     )
+
+
+def why(plan: Plan, chosen: MethodPlan) -> Content:
+    """Why the recommended one, then what speaks for or against the one that is marked."""
+    if plan.recommended is None:
+        best = Content.styled(plan.reason, "$text-error")
+    else:
+        # the reason begins with the method's name
+        name, needs, rest = plan.reason.partition(" needs ")
+        best = Content.assemble(("★ ", "bold $text-warning"), (name, "bold"), needs, rest)
+    if chosen.method == plan.recommended:
+        return best
+    reason = f"needs {chosen.out.line}" if chosen.out else chosen.reason
+    if plan.recommended is None:
+        if chosen.out and chosen.out.line in plan.reason:
+            return best
+        return Content.assemble((f"{SHOWN[chosen.method]}: ", "bold"), reason, "\n", best)
+    # of the recommended one what it needs, so that both have room
+    first = rest.partition(". ")[0]
+    short = Content.assemble(("★ ", "bold $text-warning"), (name, "bold"), needs, first, ".")
+    return Content.assemble((f"{SHOWN[chosen.method]}: ", "bold"), reason, "\n", short)

@@ -12,7 +12,7 @@ from core.plan.objective import ABOUT, NAMES
 from tui.model_list import SHOWN
 from tui.source_choice import short
 from tui.widgets.finding_list import called
-from tui.widgets.method_table import place
+from tui.widgets.method_table import how_sure, place
 from tui.widgets.report_view import FORMATS
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def facts(prepared: Prepared, runs_dir: Path) -> list[tuple[str, str]]:
     ]
     if plan is not None:
         found.append(("layers", _layers(plan)))
-        found.append(("memory", f"≈ {gib(plan.bytes.total)} · {place(prepared.plan)}"))
+        found.append(("memory", _memory(prepared, plan)))
         if plan.tokens_per_second is not None:
             found.append(
                 ("time", f"≈ {duration(plan.seconds)} at ≈ {count(plan.tokens_per_second)} tokens/s")
@@ -74,6 +74,11 @@ def facts(prepared: Prepared, runs_dir: Path) -> list[tuple[str, str]]:
         if codes:
             found.append((name, ", ".join(called(code) for code in codes)))
     return found
+
+
+def _memory(prepared: Prepared, plan: MethodPlan) -> str:
+    sure = how_sure(plan.estimate, prepared.plan)
+    return f"≈ {gib(plan.peak)}{f' ({sure})' if sure else ''} · {place(prepared.plan)}"
 
 
 def _data(prepared: Prepared) -> str:
