@@ -112,11 +112,9 @@ async def test_what_was_measured_is_shown_as_measured(at_method, job, size):
         assert plan.estimate.kind == "measured" and plan.bytes.total == 20 * GIB
         assert "20.0 GiB" in str(methods(at_method).get_option("lora").prompt)
         told = shown(at_method, "#hint")
-        assert told.startswith("measured: LoRA takes 20.0 GiB, 900 tokens/s · closed form: ")
+        assert told.startswith("measured: LoRA 20.0 GiB, 900 tokens/s · closed form ")
         assert len(recall()) == 1 and recall()[0].by == "measure"
-        for line in ("#hint", "#progress"):
-            static = at_method.screen.query_one(line, Static)
-            assert static.region.bottom <= size[1] and static.region.height == 1
+        assert at_method.screen.query_one("#body").max_scroll_y == 0, "both lines are in sight"
         await pilot.press("up")
         await until(pilot, lambda: at_method.journey.get("method") == "full")
         assert "closed form" in head(at_method), "of the other methods nothing was measured"
@@ -242,7 +240,7 @@ async def test_a_trace_stands_for_exactly_its_settings(at_method, job):
         await until(pilot, lambda: "memory: traced, -0.1 to +0.9 %" in head(at_method))
         assert job.asked[0]["module"] == "core.train.trace.job"
         traced = at_method.journey.plan.of("lora").bytes.total
-        assert traced != closed and shown(at_method, "#hint").startswith("traced: LoRA takes ")
+        assert traced != closed and shown(at_method, "#hint").startswith("traced: LoRA ")
         rank = field(at_method, "lora.rank").dial
         rank.value = "32"
         await until(pilot, lambda: "closed form" in head(at_method))
@@ -307,7 +305,9 @@ async def test_help_explains_what_is_asked(at_method, job):
         assert asking(at_method) == "measure", "escape closed the help, no more"
 
 
-async def test_phases_have_room_on_a_tall_screen_alone(at_method):
+@pytest.mark.parametrize("objective", ["sft", "dpo"])
+async def test_phases_have_room_on_a_tall_screen_alone(at_method, objective):
+    at_method.journey.report = report(objective=objective)
     async with at_method.run_test(size=(120, 40)) as pilot:
         await opened(at_method, pilot)
         words, panel = shown(at_method, "#phases"), at_method.screen.query_one("#phases")
@@ -315,8 +315,14 @@ async def test_phases_have_room_on_a_tall_screen_alone(at_method):
         assert panel.display and panel.region.bottom <= at_method.screen.query_one("#hint").region.y
         await pilot.press("down")
         await until(pilot, lambda: "QLoRA's peak by phase" in shown(at_method, "#phases"))
+        body = at_method.screen.query_one("#body")
+        assert body.max_scroll_y == 0
+        await pilot.resize_terminal(104, 40)
+        await until(pilot, lambda: not at_method.screen.query_one("#table").display)
+        assert panel.display and body.max_scroll_y == 0
+        assert field(at_method, "batch").dial.region.right <= 104, "no dial is cut"
         await pilot.resize_terminal(80, 24)
-        await until(pilot, lambda: not panel.display)
+        await until(pilot, lambda: not panel.display and body.max_scroll_y == 0)
 
 
 async def test_the_users_own_prices_make_a_cost(at_method, finetui_home):

@@ -27,6 +27,9 @@ from tui.widgets.method_table import bars, brief, figures, head, phases, room, w
 from tui.widgets.progress_line import ProgressLine, refusal
 from tui.widgets.step_frame import StepScreen
 
+BESIDE = 112
+"""Columns from which on the dials have room beside the table."""
+
 if TYPE_CHECKING:
     from core.plan.advise import MethodPlan, Plan
 
@@ -76,9 +79,11 @@ class MethodScreen(StepScreen):
     MethodScreen #dials Dial { width: 18; }
     MethodScreen #hint { height: 1; margin-top: 1; text-wrap: nowrap; text-overflow: ellipsis; }
     MethodScreen .-useless { opacity: 40%; }
-    MethodScreen.-short #table, MethodScreen.-narrow #table { display: none; }
+    MethodScreen.-short #hint { margin-top: 0; }
+    MethodScreen.-short #table, MethodScreen.-slim #table { display: none; }
     MethodScreen.-short #phases, MethodScreen.-narrow #phases { display: none; }
-    MethodScreen.-short #dials, MethodScreen.-narrow #dials { grid-size: 2; padding-left: 0; margin-top: 1; }
+    MethodScreen.-short #dials, MethodScreen.-slim #dials { grid-size: 2; padding-left: 0; margin-top: 1; }
+    MethodScreen #phases.-close { margin-top: 0; }
     MethodScreen.-tall #lower { margin-top: 1; }
     """
 
@@ -286,6 +291,7 @@ class MethodScreen(StepScreen):
     # -- showing
 
     def on_resize(self) -> None:
+        self.set_class(self.size.width < BESIDE, "-slim")
         self.call_after_refresh(self._show)
 
     def _show(self) -> None:
@@ -320,6 +326,7 @@ class MethodScreen(StepScreen):
         self._field("objective").dial.values = list(TAKES[asked_by(self._data)])
         for key in PREFERENCES_ONLY:
             self._field(key).display = preferences
+        self.query_one("#phases").set_class(preferences, "-close")
         on_card = (plan.card or {}).get("kind") == "gpu"
         self._field("compile").display = on_card and plan.objective == "sft"
         for key, value in left_alone(plan, chosen, self.journey).items():

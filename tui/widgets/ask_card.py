@@ -102,9 +102,9 @@ def told(answer: Answer, plan: Plan | None) -> str:
     found, plain = answer.estimate, answer.plain
     off = plain.peak / found.peak - 1
     beside = f"{percent(abs(off))} {'over' if off >= 0 else 'under'}"
-    said = f"{KINDS[found.kind]}: {name} takes {gib(found.peak)}"
+    said = f"{KINDS[found.kind]}: {name} {gib(found.peak)}"
     said += f", {count(answer.speed)} tokens/s" if answer.speed else ""
-    said += f" · closed form: {gib(plain.peak)}, {beside}"
+    said += f" · closed form {gib(plain.peak)}, {beside}"
     if answer.said:
         said += " · with other settings"
     elif plan is not None and plan.of(answer.method).estimate != found:
@@ -120,6 +120,6 @@ def offer(answer: Answer) -> str:
     changes = "\n".join(f"· {one}" for one in answer.said)
     return (
         f"{SHOWN[answer.method]} did not fit as it was:\n{changes}\n\n"
-        f"So it fits, with {gib(answer.estimate.peak)} at the fullest moment. "
-        "They would stand in the dials."
+        f"With that it fits: {gib(answer.estimate.peak)} at the fullest moment. "
+        "If you take them, these settings stand in the dials."
     )
