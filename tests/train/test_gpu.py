@@ -67,6 +67,15 @@ BF16: dict[str, dict[str, Any]] = {
     "lora": {"method": "lora"},
     "lora, recompute, paged": {"method": "lora", "recompute": 1, "optimizer": "paged_adamw_8bit"},
     "lora, dora, dropout": {"method": "lora", "lora": {"rank": 8, "dora": True, "dropout": 0.1}},
+    "lora, compiled": {"method": "lora", "compile": True, "recompute": 0},
+    "lora, compiled, accumulate": {
+        "method": "lora",
+        "compile": True,
+        "recompute": 0,
+        "batch": 4,
+        "accumulate": 2,
+    },
+    "lora, compiled, in the host": {"method": "lora", "compile": True, "recompute": 1},
     "qlora": {"method": "qlora"},
     "qlora, recompute, 8-bit": {"method": "qlora", "recompute": 1, "optimizer": "adamw_8bit"},
     "qlora, dora, rslora": {"method": "qlora", "lora": {"rank": 8, "dora": True, "rslora": True}},
@@ -124,11 +133,16 @@ def test_the_result_loads_and_has_the_loss_that_was_told(done: RunFolder) -> Non
     assert total / count == pytest.approx(told_of(done, Eval)[-1].loss, rel=0.05)
 
 
+@pytest.mark.parametrize("compiled", [False, True], ids=["", "compiled"])
 @pytest.mark.parametrize("method", ["full", "lora", "qlora"])
-def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(make_run: Make, small: Path, when, method) -> None:
+def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(
+    make_run: Make, small: Path, when, method, compiled
+) -> None:
     settings = {
         "model": str(small),
         "method": method,
+        "compile": compiled,
+        "recompute": 0,
         "precision": "bf16",
         "steps": 40,
         "save": {"every": 10},

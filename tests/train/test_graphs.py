@@ -90,6 +90,43 @@ def test_more_shapes_than_are_recorded_go_layer_by_layer(monkeypatch: pytest.Mon
     assert len(graphs._recorded) == 1
 
 
+def test_a_later_recording_that_fails_ends_recording_and_not_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(hidden: Tensor, inputs: Inputs) -> Any:
+        if hidden.shape[0] == 7:
+            raise torch.OutOfMemoryError("no room")
+        return Stack(graphs._calls, [], inputs)
+
+    layers, graphs, calls = stacked(monkeypatch, failing)
+    passed(calls, torch.ones(5, 4))
+    for size in (7, 5):
+        hidden = torch.ones(size, 4)
+        torch.testing.assert_close(passed(calls, hidden), passed(layers, hidden))
+        assert not graphs.on
+
+
+def test_a_first_recording_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(hidden: Tensor, inputs: Inputs) -> Any:
+        raise RuntimeError("it cannot be captured")
+
+    _, _, calls = stacked(monkeypatch, failing)
+    with pytest.raises(RuntimeError, match="captured"):
+        passed(calls, torch.ones(5, 4))
+
+
+def test_weights_that_lie_elsewhere_are_recorded_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = []
+
+    def counted(hidden: Tensor, inputs: Inputs) -> Any:
+        recorded.append(hidden.shape)
+        return Stack(graphs._calls, [], inputs)
+
+    layers, graphs, calls = stacked(monkeypatch, counted)
+    passed(calls, torch.ones(5, 4))
+    layers[0].weight.data = layers[0].weight.data.clone()
+    passed(calls, torch.ones(5, 4))
+    assert len(recorded) == 2
+
+
 class Replayed(torch.autograd.Function):
     """Its gradients lie in the same memory after every pass, and a forward pass writes over them."""
 

@@ -11,6 +11,7 @@ that pool and the loss side by side, where without graphs one comes after the ot
 """
 
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -119,9 +120,16 @@ class Graphs:
         hidden, inputs = self._first, Inputs(self._given)
         assert hidden is not None, "the first layer comes first"
         self._first, self._given = None, []
-        key = inputs.key(hidden)
+        ends = [one.data_ptr() for one in (*self._learned[:1], *self._learned[-1:])]
+        key = (inputs.key(hidden), *ends)  # what is recorded knows the weights by their places
         if key not in self._recorded and len(self._recorded) < MOST and self.has_room(hidden):
-            self._recorded[key] = self._record(hidden, inputs)
+            try:
+                self._recorded[key] = self._record(hidden, inputs)
+            except RuntimeError:  # out of memory is one too
+                if not self._recorded:
+                    raise
+                traceback.print_exc()
+                self.drop()
         if key not in self._recorded:
             return Stack(self._calls, [], inputs)(hidden, *inputs.tensors)
         self._own()
