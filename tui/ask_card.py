@@ -31,16 +31,21 @@ class Answer:
     plain: Estimate
     """The closed form of the same."""
     why: str = ""
-    said: tuple[str, ...] = ()
-    """What was changed until it fitted, a sentence each."""
+    asked: dict[str, Any] = field(default_factory=dict)
+    """All of SETTINGS as they were to be measured."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """All of SETTINGS as they were measured."""
+    """The same as they were at last, after all that was changed until it fitted."""
     speed: float | None = None
     """Useful tokens a second, where that was measured."""
     others: str = ""
     """Who held memory of the card meanwhile."""
     unkept: str = ""
     """Why later plans will not know of it."""
+
+    @property
+    def changed(self) -> dict[str, tuple[Any, Any]]:
+        """What had to be changed: (before, after)."""
+        return {key: (self.asked[key], now) for key, now in self.settings.items() if self.asked[key] != now}
 
 
 def why_not(journey: Journey, method: str, *, trace: bool = False) -> str:
@@ -74,10 +79,10 @@ async def measured(journey: Journey, method: str, on_progress: Progress) -> Answ
     found = await measuring.measure_async(asked, on_progress=on_progress)
     assert journey.machine is not None
     plain = measuring.formula_for(found, shape, card_here(asked, journey.machine), report)
-    settings = {name: getattr(found.spec, name) for name in SETTINGS}
+    before, after = ({name: getattr(one, name) for name in SETTINGS} for one in (asked, found.spec))
     if not found.fits:
         why = str(found.told["why"])
-        return Answer(method, None, plain, why, found.changes, settings, others=found.others)
+        return Answer(method, None, plain, why, before, after, others=found.others)
     estimate, unkept = measuring.estimate_of(found, plain), ""
     try:
         measuring.kept(found, shape, plain)
@@ -86,7 +91,7 @@ async def measured(journey: Journey, method: str, on_progress: Progress) -> Answ
     if not found.changes:
         journey.estimates[key] = estimate
     speed = found.told["tokens_per_second"]
-    return Answer(method, estimate, plain, "", found.changes, settings, speed, found.others, unkept)
+    return Answer(method, estimate, plain, "", before, after, speed, found.others, unkept)
 
 
 async def traced(journey: Journey, method: str, on_progress: Progress) -> Answer:

@@ -178,7 +178,7 @@ async def test_what_the_ladder_changed_is_offered_and_taken(at_method, job):
         await pilot.press("m")
         await until(pilot, lambda: isinstance(at_method.screen, Ask))
         words = str(at_method.screen.query_one("#box Static", Static).content)
-        assert "the dial of recompute goes to 0.5" in words and "a pass has 2 rows" in words
+        assert "recompute  0.25 → 0.5" in words and "batch      4 → 2" in words
         assert [one["spec"]["batch"] for one in job.asked] == [4, 4, 2]
         await pilot.press("y")
         await until(pilot, lambda: at_method.journey.get("batch") == 2)
@@ -190,6 +190,7 @@ async def test_what_the_ladder_changed_is_offered_and_taken(at_method, job):
         assert (plan.batch, plan.accumulate, plan.recompute) == (2, 8, 0.5)
         assert plan.estimate.kind == "measured"
         await until(pilot, lambda: "measured here" in head(at_method))
+        assert "taken" in shown(at_method, "#hint")
 
 
 async def test_an_offer_that_is_not_taken_changes_nothing(at_method, job):

@@ -216,7 +216,7 @@ class MethodScreen(StepScreen):
     @on(AskCard.Answered)
     def _answered(self, event: AskCard.Answered) -> None:
         answer = event.answer
-        if answer.said and answer.estimate is not None:
+        if answer.changed and answer.estimate is not None:
             self.app.push_screen(
                 Ask("Take these settings?", offer(answer), yes="Take them", no="Not now"),
                 lambda yes: self._taken(answer) if yes else None,
@@ -235,6 +235,7 @@ class MethodScreen(StepScreen):
             if key != "optimizer":
                 self._field(key).load(self._chosen_text(key))
         self._show()
+        self._hint("taken: the dials have what was measured · r gives them back to the plan")
 
     def action_dials(self) -> None:
         self._field("batch").dial.focus()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual import work
 from textual.message import Message
 from textual.worker import Worker
 
 from core.errors import UserError
-from core.numbers import count, gib, percent
+from core.numbers import count, gib, number, percent
 from tui import ask_card
 from tui.model_list import SHOWN
 from tui.widgets.progress_line import ProgressLine
@@ -97,17 +97,16 @@ def told(answer: Answer, plan: Plan | None) -> str:
     name = SHOWN[answer.method]
     others = f" · others held {answer.others}" if answer.others else ""
     if answer.estimate is None:
-        tried = f", nor with {len(answer.said)} changes" if answer.said else ""
-        return f"✗ {name} does not fit{tried}: {answer.why}{others}"
+        nor = ", ".join(f"{key} {_plain(after)}" for key, (_, after) in answer.changed.items())
+        return f"✗ {name} does not fit{f', nor with {nor}' if nor else ''}: {answer.why}{others}"
     found, plain = answer.estimate, answer.plain
     off = plain.peak / found.peak - 1
     beside = f"{percent(abs(off))} {'over' if off >= 0 else 'under'}"
-    said = f"{KINDS[found.kind]}: {name} {gib(found.peak)}"
+    other = " with other settings" if answer.changed else ""
+    said = f"{KINDS[found.kind]}{other}: {name} {gib(found.peak)}"
     said += f", {count(answer.speed)} tokens/s" if answer.speed else ""
     said += f" · closed form {gib(plain.peak)}, {beside}"
-    if answer.said:
-        said += " · with other settings"
-    elif plan is not None and plan.of(answer.method).estimate != found:
+    if not answer.changed and plan is not None and plan.of(answer.method).estimate != found:
         said += " · the plan chose anew since"
     if answer.unkept:
         said += f" · not kept: {answer.unkept}"
@@ -117,9 +116,14 @@ def told(answer: Answer, plan: Plan | None) -> str:
 def offer(answer: Answer) -> str:
     """What had to be changed, as a question needs it."""
     assert answer.estimate is not None
-    changes = "\n".join(f"· {one}" for one in answer.said)
-    return (
-        f"{SHOWN[answer.method]} did not fit as it was:\n{changes}\n\n"
-        f"With that it fits: {gib(answer.estimate.peak)} at the fullest moment. "
-        "If you take them, these settings stand in the dials."
+    changes = "\n".join(
+        f"  {key:<11}{_plain(before)} → {_plain(after)}" for key, (before, after) in answer.changed.items()
     )
+    return (
+        f"{SHOWN[answer.method]} does not fit as it is. It fits with\n\n{changes}\n\n"
+        f"and takes {gib(answer.estimate.peak)} at its fullest moment. A step learns from the same rows."
+    )
+
+
+def _plain(value: Any) -> str:
+    return number(value) if isinstance(value, int | float) else str(value)
