@@ -64,6 +64,13 @@ def why_not(journey: Journey, method: str, *, trace: bool = False) -> str:
     return ""
 
 
+def to_download(journey: Journey) -> int:
+    """Bytes that a measurement would fetch first."""
+    from core.runs.space import space
+
+    return space(journey.spec(), journey.shape).download if journey.shape else 0
+
+
 async def measured(journey: Journey, method: str, on_progress: Progress) -> Answer:
     """Real steps of what the plan would run. UserError: the card is held, the model cannot be read.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.numbers import number, rate
+from core.numbers import gib, number, rate
 
 if TYPE_CHECKING:
     from core.plan.advise import MethodPlan, Plan
@@ -66,10 +66,12 @@ def at_rest(plan: Plan | None) -> str:
     return f"d: dials · m: measure, {'minutes on a CPU' if on_cpu else 'a minute on the card'} · {LEFT}"
 
 
-def while_asking(plan: Plan | None, trace: bool) -> str:
-    """How what is asked is ended, and how long it may take."""
+def while_asking(plan: Plan | None, trace: bool, download: int) -> str:
+    """How what is asked is ended, and how long it may take. `download`: bytes that come first."""
     on_cpu = plan is not None and (plan.card or {}).get("kind") == "cpu"
     long = "some seconds" if trace else "minutes on a CPU" if on_cpu else "a minute or so"
+    if download and not trace:
+        long = f"{gib(download)} to download, then {long}"
     return f"{'t' if trace else 'm'} or esc ends it · {long} · dials can be turned meanwhile"
 
 

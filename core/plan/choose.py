@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from core.plan.estimate import Estimate
+from core.plan.measured import data_of
 from core.plan.objective import LEAST_BATCH
 from core.plan.phases import formula
 from core.plan.search import Found, fastest, may_compile, smallest
@@ -29,10 +30,10 @@ def choose(work: Work, room: int, known: Mapping[str, Estimate] | None = None) -
 
 
 def exactly(work: Work, setting: Setting) -> str:
-    """What a trace or a measurement was of: all that was chosen but the run's name and the price."""
+    """What a trace or a measurement was of: what was chosen, less the name and price, and the files."""
     same = {"method": work.method, "name": None, "price_per_hour": None}
     spec = work.spec.model_copy(update=same).model_dump_json()
-    return f"{work.card.name} {(work.report or {}).get('fingerprint')} {setting} {spec}"
+    return f"{work.card.name} {data_of(work.spec)} {setting} {spec}"
 
 
 def _by_formula(work: Work, room: int) -> tuple[Found, Estimate]:

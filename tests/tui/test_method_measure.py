@@ -102,7 +102,8 @@ async def test_what_was_measured_is_shown_as_measured(at_method, job, size):
         job.gate.clear()
         await pilot.press("m")
         await until(pilot, lambda: job.asked)
-        assert "measuring LoRA: steps" in head(at_method) and "m or esc ends it" in shown(at_method, "#hint")
+        assert "measuring LoRA: steps" in head(at_method)
+        assert shown(at_method, "#hint").startswith("m or esc ends it · 15.3 GiB to download, then a minute")
         assert keys(at_method)["m"] == "stop" and "t" not in keys(at_method)
         asked = job.asked[0]["spec"]
         assert asked["method"] == "lora" and asked["batch"] == before.batch and job.asked[0]["cap"] is None
@@ -153,6 +154,7 @@ async def test_dials_turn_meanwhile_and_what_was_measured_is_of_what_was_asked(a
         await pilot.press("m")
         await until(pilot, lambda: job.asked)
         rank = field(at_method, "lora.rank").dial
+        rank.focus()
         rank.value = "64"
         await until(pilot, lambda: at_method.journey.get("lora.rank") == 64)
         assert "measuring LoRA" in head(at_method)
@@ -161,6 +163,16 @@ async def test_dials_turn_meanwhile_and_what_was_measured_is_of_what_was_asked(a
         assert "closed form" in head(at_method) and "the plan chose anew since" in shown(at_method, "#hint")
         rank.value = ""
         await until(pilot, lambda: "measured here" in head(at_method))
+        methods(at_method).focus()
+        await pilot.press("m")
+        await until(pilot, lambda: len(job.asked) == 2)
+        job.gate.clear()
+        await pilot.press("m")
+        await until(pilot, lambda: len(job.asked) == 3)
+        rank.focus()
+        await pilot.press("escape")
+        await until(pilot, lambda: job.cancelled == 1)
+        assert at_method.screen.step == "method", "in a dial escape ends it too"
 
 
 async def test_what_the_ladder_changed_is_offered_and_taken(at_method, job):

@@ -180,7 +180,7 @@ class MethodScreen(StepScreen):
             self._hint(refused, "$text-error")
             return
         self.query_one(AskCard).ask(self.journey, self._method, trace=trace)
-        self._hint(while_asking(self.journey.plan, trace))
+        self._hint(while_asking(self.journey.plan, trace, ask_card.to_download(self.journey)))
         self._asking()
 
     def action_stop(self, what: str = "") -> None:
