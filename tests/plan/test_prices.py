@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from core.cli.life import _summary
 from core.errors import UserError
+from core.numbers import money
 from core.plan.advise import advise
 from core.plan.cards import card_here, card_named
 from core.plan.prices import priced, read_prices
@@ -98,6 +100,7 @@ def test_a_run_that_is_put_together_has_the_files_price(finetui_home):
     known = {**report(), "findings": [], "eval_rows": 0}
     made = finish(spec(), machine, model("Qwen/Qwen3-8B"), known)
     assert made.spec.price_per_hour == 0.5 and made.plan.of("lora").cost is not None
+    assert f"and {money(made.plan.of(made.spec.method).cost)} to pay" in _summary(made), "as train begins"
     own = finish(spec(price_per_hour=2), machine, model("Qwen/Qwen3-8B"), known)
     assert own.spec.price_per_hour == 2
     assert own.plan.of("lora").cost == pytest.approx(4 * made.plan.of("lora").cost)
@@ -105,3 +108,4 @@ def test_a_run_that_is_put_together_has_the_files_price(finetui_home):
     wrong = finish(spec(), machine, model("Qwen/Qwen3-8B"), known)
     assert wrong.spec.price_per_hour is None
     assert [one["code"] for one in wrong.findings() if one["severity"] == "warn"] == ["prices"]
+    assert "to pay" not in _summary(wrong)
