@@ -17,7 +17,7 @@ Without compilation a layer that is worked on keeps all that autograd keeps, rea
 (transformers 5.23, PEFT 0.21; `tests/plan/trace_layers.py`), and so does one that is to keep all.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.models.shape import ModelShape
 from core.plan.dial import Hold, widest_narrow
@@ -32,6 +32,8 @@ NORM_AFTER = (*FOUR_NORMS, "glm4", "olmo2", "olmo3", "exaone4")
 ACTIVATION_OF_STEPS = ("gpt2", "phi")
 NORMS_IN_ATTENTION = ("qwen3", "qwen3_moe", "gemma3", "gemma3_text", "olmo2", "olmo3", "olmoe")
 """Families that also normalise queries and keys."""
+IN_PLACE_OF_ATTENTION = ("in", "in_proj_qkv")
+"""First matrices of what some layers of LFM2 and Qwen3.5 have in place of attention."""
 STAYS = 8
 """Tensors under this fraction of the layer's input are not worth the way to the host (`engine.host`)."""
 
@@ -46,6 +48,8 @@ class Layer:
     """In the host's memory, of a layer that waits there."""
     live: float
     """On the card while the layer goes backward, with what it holds itself."""
+    again: float
+    """The same of a layer that makes its wide tensors again."""
     wide: float
     """Of its wide tensors."""
     mlp: float = 0.0
@@ -64,7 +68,37 @@ def layer(
     dora: bool = False,
 ) -> Layer:
     """`compute`: bytes of the dtype. `padded`: with a mask. `twice`: each adapted matrix makes two results,
-    the base's and the adapter's (DoRA, dropout), where plain LoRA makes one."""
+    the base's and the adapter's (DoRA, dropout), where plain LoRA makes one.
+
+    Where layers are of several kinds: what they hold in the mean, and the most that any has live.
+    """
+    how = (compute, rank, compiled, padded, twice, dora)
+    ones = [
+        (many / shape.layers, _of_a_kind(replace(shape, linears=linears, kinds=()), method, *how))
+        for many, linears in shape.every_linear
+    ]
+    if len(ones) == 1:
+        return ones[0][1]
+    return Layer(
+        {hold: sum(share * one.held[hold] for share, one in ones) for hold in Hold},
+        sum(share * one.host for share, one in ones),
+        max(one.live for _, one in ones),
+        max(one.again for _, one in ones),
+        sum(share * one.wide for share, one in ones),
+        min(one.mlp for _, one in ones),
+    )
+
+
+def _of_a_kind(
+    shape: ModelShape,
+    method: Method,
+    compute: int,
+    rank: int,
+    compiled: bool,
+    padded: bool,
+    twice: bool,
+    dora: bool,
+) -> Layer:
     parts, wide = _narrow(shape, method, compute, rank), compute * _wide(shape)
     if twice and method != "full":
         outs = [compute * one[2] for one in shape.linears]
@@ -85,25 +119,37 @@ def layer(
         more = 2 * compute * (mlp_width(shape) + shape.hidden)
         if dora:
             more += 10 * mlp_width(shape)
-        more += compute * _chosen(shape)
-        mlp = 0 if shape.experts or twice else wide + 2 * compute * mlp_width(shape)
-        return Layer(held, host, narrow + wide + more, wide, mlp)
+        mlp = 0.0 if shape.experts or twice else wide + 2 * compute * mlp_width(shape)
+        if mlp and shape.architecture in NORM_AFTER:  # all pieces must be there before any goes backward
+            mlp = compute * mlp_width(shape)
+        live = again = narrow + wide + more
+        if shape.experts:  # gate and up, with what is as wide as all choices together
+            again = narrow + 2 * compute * (mlp_width(shape) + shape.hidden) + 3 * compute * _chosen(shape)
+            live = max(live, again + compute * _chosen(shape))
+        return Layer(held, host, live, again, wide, mlp)
     whole = plain(shape, method, compute, rank, padded)
     whole += 2 * compute * sum(one[2] for one in shape.linears) if twice and method != "full" else 0
     live = max(whole, narrow + wide) + passing(shape, compute, dora)
-    return Layer({**held, Hold.ALL: max(whole, narrow + wide)}, host, live, wide)
+    return Layer({**held, Hold.ALL: max(whole, narrow + wide)}, host, live, live, wide)
 
 
 def _narrow(shape: ModelShape, method: Method, compute: int, rank: int) -> list[float]:
     """The narrow tensors of a layer."""
     widest = widest_narrow(shape.hidden, shape.heads, shape.head_dim)
     parts = [compute * shape.hidden]
-    if not writes_scores(shape.architecture):  # else the attention is no op of its own, and made again
+    if attends(shape) and not writes_scores(
+        shape.architecture
+    ):  # else it is no op of its own, and made again
         parts += [compute * shape.heads * shape.head_dim, 4 * shape.heads]
     parts += [compute * one[2] for one in shape.linears if max(one[1:]) <= widest]
     if method != "full":
         parts += [compute * rank] * len(shape.linears)
     return [float(one) for one in parts]
+
+
+def attends(shape: ModelShape) -> bool:
+    """Whether layers with the shape's `linears` have attention."""
+    return not shape.linears or shape.linears[0][0] not in IN_PLACE_OF_ATTENTION
 
 
 def _wide(shape: ModelShape) -> int:
@@ -112,6 +158,12 @@ def _wide(shape: ModelShape) -> int:
     outs = sum(one[2] for one in shape.linears if one[2] > widest)
     outs += shape.hidden if shape.architecture in NORM_AFTER and not shape.experts else 0
     return outs + (2 * mlp_width(shape) + _chosen(shape) if shape.experts else 0)
+
+
+def wide_weights(shape: ModelShape) -> int:
+    """Parameters of the matrices that make a layer's wide tensors."""
+    widest = widest_narrow(shape.hidden, shape.heads, shape.head_dim)
+    return sum(one[1] * one[2] for one in shape.linears if one[2] > widest)
 
 
 def _chosen(shape: ModelShape) -> int:
@@ -137,7 +189,10 @@ def plain(shape: ModelShape, method: Method, compute: int, rank: int, padded: bo
     h, queries, keys = shape.hidden, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     norms = 4 if shape.architecture in FOUR_NORMS else 2
     kept = norms * 4 * h + 2 * compute * h + 4 * shape.heads
-    kept += compute * (2 * queries + 2 * (queries if padded else keys))
+    if attends(shape):
+        kept += compute * (2 * queries + 2 * (queries if padded else keys))
+    else:  # what goes in, and about as much of steps
+        kept += 2 * compute * shape.linears[0][2]
     wide = 4 if shape.gated_mlp else 5 if shape.architecture in ACTIVATION_OF_STEPS else 2
     kept += compute * wide * mlp_width(shape)
     if shape.architecture in NORMS_IN_ATTENTION:
@@ -168,5 +223,7 @@ def around_scores(shape: ModelShape, one: Layer, compute: int, compiled: bool) -
 
 def forward(shape: ModelShape, compute: int) -> float:
     """Bytes a token that come and go in a layer that nothing is kept of: the hidden state, its norm in fp32
-    and cast, and the MLP's gate, up and product."""
+    and cast, and the MLP's gate, up and product; of a mixture four times what is as wide as all choices."""
+    if shape.experts:
+        return 4 * compute * _chosen(shape)
     return shape.hidden * (4 + 3 * compute) + 3 * compute * mlp_width(shape)

@@ -1,4 +1,4 @@
-"""What the head and the loss take beside the layers: the engine's own, and TRL's where that cannot be used."""
+"""What the head and the loss take beside the layers: the engine's own, or TRL's where it cannot be used."""
 
 from core.models.shape import ModelShape
 
@@ -10,21 +10,26 @@ PIECE_COPIES = {(True, 2): 2.0, (True, 4): 2.0, (False, 2): 9.5, (False, 4): 4.2
 compilation the softmax's steps too, which are fp32."""
 LOSS_TILE = (4096, 32768)
 """Tokens x vocabulary of the buffer for logits in TRL's fused head, which preferences use, and models
-whose logits are scaled or capped. It has this width whatever the vocabulary is (trl/kernels/chunked_logprob.py, trl/trainer/utils.py)."""
+whose logits are scaled or capped. It has this width whatever the vocabulary is
+(trl/kernels/chunked_logprob.py, trl/trainer/utils.py)."""
 CPU_TILE_COPIES = 7
 """fp32 copies of that tile's used part while it goes backward in plain torch, where there is no Triton."""
 
 
 def loss(shape: ModelShape, tokens: int, compute: int, trained: int, compiled: bool) -> int:
     """A piece of the tokens' logits with what their softmax takes, the gradient of the hidden states, and
-    where the head learns (`trained` bytes a weight) its gradient summed in fp32, and cast, and a copy of its
-    weights where they are wider than what is computed in."""
+    where the head learns (`trained` bytes a weight) its gradient summed in fp32, and a copy of its weights
+    where they are wider than what is computed in. That sum is cast when only the last piece is left."""
     least, most = PIECE_TOKENS
     rows = min(tokens, max(least, min(most, PIECE[compiled] // (shape.vocab * compute))))
     logits = PIECE_COPIES[compiled, compute] * rows * shape.vocab * compute
+    hidden = tokens * shape.hidden * max(compute, trained)
+    if not trained:
+        return int(logits) + hidden
     copy = compute if trained > compute else 0
-    head = (4 + trained + copy) * shape.embedding if trained else 0
-    return int(logits) + tokens * shape.hidden * max(compute, trained) + head
+    left = (tokens % rows or rows) * shape.vocab * compute
+    cast = left + (trained if trained < 4 else 0) * shape.embedding
+    return int(max(logits, cast)) + hidden + (4 + copy) * shape.embedding
 
 
 def trl_loss(shape: ModelShape, tokens: int, compute: int, full: bool, on_gpu: bool) -> int:

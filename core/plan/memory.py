@@ -20,13 +20,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.models.count import Linear
 from core.models.shape import ModelShape
 from core.plan import layers, scores
 from core.plan.dial import WAITING, Hold, holds
 from core.plan.loss import loss as loss_of
 from core.plan.loss import tile, trl_loss
 from core.plan.objective import SEQUENCES
+from core.plan.standing import among, moments, trained, weights
 from core.spec import Method, Objective
 
 CONTEXT = 700 * 2**20
@@ -40,15 +40,13 @@ CPU_LIBRARIES = 900 * 2**20
 """What torch and the trainer take in a process without a GPU."""
 FRAGMENTS = 0.05
 """Of the activations: what the allocator cannot use again because rows differ in length."""
-FOUR_BIT = 0.5 + 1 / 64 + 4 / 64 / 256
-"""Bytes a weight of NF4 in blocks of 64, whose scales are 8 bit in blocks of 256 (QLoRA, section 3)."""
-EIGHT_BIT = 1 + 4 / 256
-"""Bytes of one 8-bit moment: a byte, and an fp32 scale for each block of 256 (bitsandbytes)."""
 MLP_TOKENS = 6144
 """Where all layers wait in the host's memory, their MLPs take about so many tokens at a time: what an MLP
 makes is then the most that there is."""
 SLAB = 2**30
 """Bytes of the host's memory that are page-locked at a time (`core.train.engine.host`)."""
+AGAIN = (Hold.NARROW, Hold.HOST, Hold.INPUT)
+"""Kinds of layers that make their wide tensors again."""
 HOST_SPARE = (1.2, 4 * 2**30)
 """What the host must have available: so many times the need, and so much beside it."""
 
@@ -156,12 +154,12 @@ def estimate(
     if full and objective != "sft" and precision == "bf16":
         precision = "fp16"  # as there: fp32 weights under autocast
     compute = 4 if precision == "fp32" else 2
-    trained, width = _trained(shape, method, rank, targets, precision)
+    learning, width = trained(shape, method, rank, targets, precision)
     dora = dora and not full
     if dora:  # one magnitude for each output
         every = shape.every_linear
-        trained += sum(many * one[2] for many, linears in every for one in _among(linears, targets))
-    gradients = trained * width
+        learning += sum(many * one[2] for many, linears in every for one in among(linears, targets))
+    gradients = learning * width
     stored = width if full else compute  # of what the layers hold: fp32 weights make fp32 sums
     one = layers.layer(
         shape,
@@ -198,11 +196,16 @@ def estimate(
     waiting = sum(count[kind] for kind in WAITING)
     parked = tokens * one.host + (square * compute if writes else 0)  # each layer's mask as well
     coming = parked if waiting > 1 else 0
-    live = tokens * one.live + bias + written + rebuilt
+    live, first = (
+        tokens * (one.again if hold in AGAIN else one.live) + bias + written + rebuilt
+        for hold in (kinds[-1], kinds[0])
+    )
     pieces = -(-tokens // MLP_TOKENS)
     if count[Hold.HOST] == shape.layers and pieces > 1 and one.mlp:
         together = 2 * stored * shape.hidden  # the pieces, put together again
-        live -= tokens * (one.mlp * (1 - 1 / pieces) - together)
+        if method == "qlora" and shape.architecture in layers.NORM_AFTER:  # each piece unpacks its own
+            live += (pieces - 1) * compute * layers.wide_weights(shape)
+        live = first = live - tokens * (one.mlp * (1 - 1 / pieces) - together)
     ends = tokens * shape.hidden * (4 + 2 * stored)  # the embedding's output and the last norm's in and out
     if objective == "sft" and not shape.scaled_logits:
         head = loss_of(shape, tokens, compute, width if full else 0, compiled)
@@ -218,7 +221,7 @@ def estimate(
     at_loss = before + held + ends + head + (stays if recorded else 0)
     at_last = before + held + beside + coming
     missing = 0 if accumulate > 1 else width * _last_gradients(shape) if full else 0
-    at_first = gradients - missing + max(live, around) + masks
+    at_first = gradients - missing + max(first, around) + masks
     twice = width * shape.embedding * (2 if accumulate > 1 else 1) if full and shape.tied else 0
     at_end = gradients + twice  # the embedding's gradient beside the head's, which it is summed with
     at_step = gradients + (8 * shape.embedding if optimizer == "adafactor" and full else 0)
@@ -239,13 +242,13 @@ def estimate(
         temporary = on_top if fullest == at_step else min(int(asked), on_top)
     spaces = workspaces(capability) if on_gpu else 0
     there = int(parked * waiting)
-    weights, scales = _weights(shape, method, precision)
+    base, scales = weights(shape, method, precision)
     return Bytes(
-        weights=weights,
+        weights=base,
         quantization=scales,
-        adapters=0 if full else trained * (width + (compute if compute < width else 0)),  # and rounded ones
+        adapters=0 if full else learning * (width + (compute if compute < width else 0)),  # and rounded ones
         gradients=gradients,
-        optimizer=_moments(shape, trained, width, optimizer, full),
+        optimizer=moments(shape, learning, width, optimizer, full, rank, targets),
         kept=on_top - loss - live_now - temporary,
         live=live_now,
         loss=loss,
@@ -256,73 +259,27 @@ def estimate(
     )
 
 
-def adapter_parameters(shape: ModelShape, rank: int, targets: list[str] | None = None) -> int:
-    """r x (in + out) for each adapted matrix of each layer (Hu et al. 2021, LoRA)."""
-    return sum(
-        layers * rank * (one[1] + one[2])
-        for layers, linears in shape.every_linear
-        for one in _among(linears, targets)
-    )
-
-
-def _among(linears: tuple[Linear, ...], targets: list[str] | None) -> list[Linear]:
-    return [one for one in linears if targets is None or _is_target(one[0], targets)]
-
-
-def _is_target(name: str, targets: list[str]) -> bool:
-    """Whether the matrix called q here is meant by q, q_proj or self_attn.q_proj."""
-    return any(target.rsplit(".", 1)[-1].removesuffix("_proj") == name for target in targets)
-
-
-def _trained(
-    shape: ModelShape, method: Method, rank: int, targets: list[str] | None, precision: str
-) -> tuple[int, int]:
-    """Parameters that learn, and bytes of each: adapters are fp32; so is all of a model in fp16."""
-    if method == "full":
-        return shape.parameters, 2 if precision == "bf16" else 4
-    return adapter_parameters(shape, rank, targets), 4
-
-
-def _weights(shape: ModelShape, method: Method, precision: str) -> tuple[int, int]:
-    """The base: in the compute dtype, or its layers' matrices in four bits and the rest as it was; and the
-    scales of those four bits."""
-    each = 4 if precision == "fp32" or (method == "full" and precision == "fp16") else 2
-    if method != "qlora":
-        return shape.parameters * each, 0
-    every = sum(many * one[1] * one[2] for many, linears in shape.every_linear for one in linears)
-    matrices = min(every, shape.parameters)
-    return int(matrices * 0.5 + (shape.parameters - matrices) * each), int(matrices * (FOUR_BIT - 0.5))
-
-
 def _matrices(shape: ModelShape) -> int:
-    """Parameters of one layer's linear matrices."""
-    return sum(one[1] * one[2] for one in shape.linears)
+    """Parameters of the linear matrices of the layer that has most of them."""
+    return max(sum(one[1] * one[2] for one in linears) for _, linears in shape.every_linear)
+
+
+def largest_matrix(shape: ModelShape) -> int:
+    """Parameters of the largest linear matrix of any layer."""
+    return max((one[1] * one[2] for _, linears in shape.every_linear for one in linears), default=0)
 
 
 def _rebuilt(shape: ModelShape, method: Method, compute: int, dora: bool) -> int:
     """A layer's matrices turned back from four bits, and for DoRA's norm the largest one in fp32."""
-    largest = max((one[1] * one[2] for one in shape.linears), default=0)
-    return _unpacked(shape, method, compute) + (4 * largest if dora else 0)
+    return _unpacked(shape, method, compute) + (4 * largest_matrix(shape) if dora else 0)
 
 
 def _unpacked(shape: ModelShape, method: Method, compute: int) -> int:
     return compute * _matrices(shape) if method == "qlora" else 0
 
 
-def _moments(shape: ModelShape, trained: int, width: int, optimizer: str, full: bool) -> int:
-    """AdamW keeps two moments in the trained dtype, in 8 bits a byte each, Adafactor a row and a column.
-
-    With 8 bits the moments of embeddings stay in fp32 (`Trainer.create_optimizer` in transformers).
-    """
-    if optimizer == "adamw":
-        return 2 * width * trained
-    if optimizer == "adafactor":
-        return 4 * (shape.layers * sum(one[1] + one[2] for one in shape.linears) + shape.vocab + shape.hidden)
-    embedded = shape.embedding if full else 0
-    return int(2 * EIGHT_BIT * (trained - embedded) + 8 * embedded)
-
-
 def _last_gradients(shape: ModelShape) -> int:
     """Parameters whose gradients come after the first layer's activations are gone: its own, and the
     embedding's (not where it is the head too: then they were there from the start)."""
-    return _matrices(shape) + (0 if shape.tied else shape.embedding)
+    least = min(sum(one[1] * one[2] for one in linears) for _, linears in shape.every_linear)
+    return least + (0 if shape.tied else shape.embedding)

@@ -29,10 +29,11 @@ from core.plan.memory import (
     CONTEXT,
     CPU_LIBRARIES,
     FRAGMENTS,
-    adapter_parameters,
+    largest_matrix,
     workspaces,
 )
 from core.plan.scores import MASKS, asked, writes_scores
+from core.plan.standing import adapter_parameters
 from core.plan.work import Setting, Work, better_of
 from core.runs.space import space
 from core.spec import Method
@@ -87,7 +88,7 @@ def formula(work: Work, setting: Setting) -> Estimate:
 
 def merging(shape: ModelShape, rank: int, targets: list[str] | None = None) -> int:
     """Bytes of tensors while an adapter is merged into the base in 16 bits."""
-    largest = max((one[1] * one[2] for one in shape.linears), default=0)
+    largest = largest_matrix(shape)
     return 2 * shape.parameters + 4 * adapter_parameters(shape, rank, targets) + (4 + 4 + 2) * largest
 
 
@@ -98,7 +99,7 @@ def _fp32_weights(work: Work) -> bool:
 
 def _largest(shape: ModelShape) -> int:
     """Numbers of the largest matrix."""
-    return max(shape.embedding, *(one[1] * one[2] for one in shape.linears), _stack(shape))
+    return max(shape.embedding, largest_matrix(shape), _stack(shape))
 
 
 def _stack(shape: ModelShape) -> int:
@@ -107,7 +108,7 @@ def _stack(shape: ModelShape) -> int:
 
 
 def _loading(shape: ModelShape, method: Method, wide: int) -> int:
-    matrix = max((one[1] * one[2] for one in shape.linears), default=0)
+    matrix = largest_matrix(shape)
     return max(wide * matrix if method == "qlora" else 0, 2 * wide * _stack(shape))
 
 
@@ -116,11 +117,11 @@ def _asked(shape: ModelShape, work: Work, setting: Setting, computed: int) -> in
     tokens = setting.batch * work.length
     hidden = tokens * shape.hidden * (4 + 2 * computed)
     layer = tokens * layers.forward(shape, computed)
-    if work.method != "full":
+    if work.method != "full" and not shape.experts:
         layer += tokens * computed * layers.mlp_width(shape)
     unpacked = 0
     if work.method == "qlora":
-        unpacked = computed * max((one[1] * one[2] for one in shape.linears), default=0)
+        unpacked = computed * largest_matrix(shape)
     on_gpu, writes = work.card.kind == "gpu", writes_scores(shape.architecture)
     if shape.scaled_logits or work.objective != "sft":
         head = tile(shape, tokens, computed, on_gpu)
@@ -140,6 +141,7 @@ def _asked(shape: ModelShape, work: Work, setting: Setting, computed: int) -> in
 
 def _saving(shape: ModelShape, work: Work, wide: int) -> int:
     if work.method != "full":
-        ranked = work.spec.lora.rank * max((max(one[1:]) for one in shape.linears), default=0)
+        every = [max(one[1:]) for _, linears in shape.every_linear for one in linears]
+        ranked = work.spec.lora.rank * max(every, default=0)
         return (4 + CHECKED) * ranked
     return max((wide + CHECKED) * _largest(shape), wide * shape.layers * _stack(shape))

@@ -11,7 +11,7 @@ from core.machine.doctor import Finding
 from core.models.hub import cached_folder
 from core.models.shape import looks_like_path
 from core.numbers import gib
-from core.plan.memory import adapter_parameters
+from core.plan.standing import adapter_parameters
 
 if TYPE_CHECKING:
     from core.models.shape import ModelShape

@@ -152,7 +152,7 @@ def test_adapters_are_planned_as_peft_makes_them(family):
     from peft import LoraConfig, get_peft_model
 
     from core.models.shape import shape_from_config
-    from core.plan.memory import adapter_parameters
+    from core.plan.standing import adapter_parameters
 
     config, model = built(family)
     shape = shape_from_config("mine", config)

@@ -31,10 +31,19 @@ class Live(FakeTensorMode):
         self.at_most: dict[str, int] = {}
         """Bytes by label when there were most."""
         self._sizes: dict[int, tuple[int, str]] = {}
+        self._summed: Tensor | None = None
+        """Of two gradients of one tensor. Torch sums real ones in the place of the first, and not these: it
+        is counted when they are gone."""
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self._summed is not None:
+            self.add(self._summed, self.label)
+            self._summed = None
+            self.look()
         made = super().__torch_dispatch__(function, types, args, kwargs)
-        if self.counting:
+        if self.counting and _sums_gradients(function, args):
+            self._summed = made
+        elif self.counting:
             for one in tree_iter(made):
                 if isinstance(one, Tensor):
                     self.add(one, self.label)
@@ -88,6 +97,16 @@ class Live(FakeTensorMode):
     def _drop(self, key: int) -> None:
         size, label = self._sizes.pop(key, (0, ""))
         self.now[label] -= size
+
+
+def _sums_gradients(function: Any, args: Any) -> bool:
+    """Whether torch's autograd adds what came to one tensor by two ways."""
+    if function is not torch.ops.aten.add.Tensor or torch.is_grad_enabled() or len(args) != 2:
+        return False
+    if torch._C._current_autograd_node() is None:
+        return False
+    one, other = args
+    return isinstance(one, Tensor) and isinstance(other, Tensor) and one.shape == other.shape
 
 
 def replaced(module: torch.nn.Module, mode: Live) -> None:
