@@ -127,7 +127,8 @@ def advise(
     found = findings.of_plan(spec, shape, card, methods, recommended)
     found += findings.of_objective(spec, report)
     found += findings.of_box(spec, machine, shape, card)
-    found += findings.of_host(card, next((m for m in methods if m.method == taken), None))
+    chosen = next((one for one in methods if one.method == taken), None)
+    found += findings.of_host(card, chosen, machine.ram_total)
     return Plan(shown, methods, recommended, reason, found, objective_of(spec, report))
 
 

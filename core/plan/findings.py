@@ -10,7 +10,7 @@ from core.models.hub import cached_folder
 from core.models.shape import ModelShape
 from core.numbers import duration, gib
 from core.plan.cards import Card
-from core.plan.memory import CONTEXT
+from core.plan.memory import CONTEXT, CPU_LIBRARIES, GPU_LIBRARIES
 from core.plan.objective import LEAST_BATCH, NAMES, asked_by, objective_of, refusal
 from core.spec import Method, RunSpec
 
@@ -75,15 +75,32 @@ def way_out(one: MethodPlan) -> str:
     return f"{name} needs {one.out.line}"
 
 
-def of_host(card: Card, one: MethodPlan | None) -> tuple[Finding, ...]:
-    """Whether the host's memory is enough for what the run takes of it beside the card."""
-    if not card.here or card.kind == "cpu" or card.ram == 0 or one is None or one.estimate is None:
+def of_host(card: Card, one: MethodPlan | None, ram_total: int) -> tuple[Finding, ...]:
+    """Whether the host's memory is enough for what the run takes of it beside the card, and whether the card
+    is for a merge after it.
+
+    It stops where what must be saved is more than the host has at all (`ram_total` bytes); that other things
+    are short is less sure: they may be given back, and layers wait on the card where the host has no room.
+    """
+    if card.kind == "cpu" or one is None or one.estimate is None:
         return ()
-    need = one.estimate.ram
-    if need <= card.ram:
-        return ()
-    message = f"{one.method} takes about {gib(need)} of the host's memory, and {gib(card.ram)} are available"
-    return (Finding("warn", "ram_short", message, "end what is not needed, or take a box with more memory"),)
+    found, need = [], one.estimate.ram
+    sure = need - one.estimate.step.host - GPU_LIBRARIES
+    todo = "end what is not needed, or take a box with more memory"
+    if card.here and sure > ram_total > 0:
+        message = f"{one.method} needs {gib(sure)} of the host's memory to save, and it has {gib(ram_total)}"
+        found.append(Finding("stop", "ram_short", message, "take a box with more memory"))
+    elif card.here and 0 < card.ram < need:
+        message = (
+            f"{one.method} takes about {gib(need)} of the host's memory, and {gib(card.ram)} are available"
+        )
+        found.append(Finding("warn", "ram_short", message, todo))
+    if one.fits and one.estimate.merge > card.memory_total:
+        ram = one.estimate.merge - CONTEXT + CPU_LIBRARIES
+        message = f"a later merge of the adapter takes {gib(one.estimate.merge)}, more than {card.name} has"
+        todo = f"merge on the CPU, which takes {gib(ram)} of the host's memory"
+        found.append(Finding("info", "merge_elsewhere", message, todo))
+    return tuple(found)
 
 
 def of_objective(spec: RunSpec, report: dict[str, Any] | None) -> tuple[Finding, ...]:

@@ -17,8 +17,10 @@ Without compilation a layer that is worked on keeps all that autograd keeps, rea
 (transformers 5.23, PEFT 0.21; `tests/plan/trace_layers.py`), and so does one that is to keep all.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from core.models.count import Linear
 from core.models.shape import ModelShape
 from core.plan.dial import Hold, widest_narrow
 from core.plan.scores import writes_scores
@@ -145,6 +147,11 @@ def _narrow(shape: ModelShape, method: Method, compute: int, rank: int) -> list[
     if method != "full":
         parts += [compute * rank] * len(shape.linears)
     return [float(one) for one in parts]
+
+
+def mean(shape: ModelShape, of: Callable[[tuple[Linear, ...]], float]) -> float:
+    """Of a layer's matrices, over all kinds of layers."""
+    return sum(many * of(linears) for many, linears in shape.every_linear) / shape.layers
 
 
 def attends(shape: ModelShape) -> bool:

@@ -38,6 +38,8 @@ BIG = (9, 10, 12)
 """Major compute capabilities with large workspaces: Hopper and Blackwell."""
 CPU_LIBRARIES = 900 * 2**20
 """What torch and the trainer take in a process without a GPU."""
+GPU_LIBRARIES = 3 * 2**30
+"""Of the host's memory that a process with CUDA and the trainer takes: a round figure, with room."""
 FRAGMENTS = 0.05
 """Of the activations: what the allocator cannot use again because rows differ in length."""
 MLP_TOKENS = 6144

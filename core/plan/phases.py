@@ -29,6 +29,7 @@ from core.plan.memory import (
     CONTEXT,
     CPU_LIBRARIES,
     FRAGMENTS,
+    GPU_LIBRARIES,
     largest_matrix,
     workspaces,
 )
@@ -42,8 +43,6 @@ ERROR = (-0.008, 0.019)
 """Of the closed form's tensors at a step's peak, most under and most over the card's: seven runs of two
 shapes on one H200, to which parts of the form were fitted (docs/measured/speed.md).
 What `table` of `python -m benchmarks.memory_grid` says of cells that were only checked belongs here."""
-GPU_LIBRARIES = 3 * 2**30
-"""Of the host's memory that a process with CUDA and the trainer takes: a round figure, with room."""
 LARGEST_FILE = 50_000_000_000
 """Bytes of one file of a saved model (transformers)."""
 CHECKED = 3

@@ -20,12 +20,12 @@ keeping all 10,845 (13,000). A card's own data sheet scales all of it.
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.models.shape import ModelShape
 from core.plan.cards import Card
 from core.plan.dial import WAITING, Hold, holds, widest_narrow
-from core.plan.layers import layer, mlp_width
+from core.plan.layers import attends, layer, mean, mlp_width
 from core.plan.memory import may_wait
 from core.plan.objective import more_passes
 from core.spec import Method, Objective
@@ -144,15 +144,19 @@ def layer_seconds(
     rate, memory = _rate(card), _memory(card)
     weights = (shape.active_parameters - (1 if shape.tied else 2) * shape.embedding) / shape.layers
     product = 2 * tokens * weights / rate
-    attention = 2 * tokens * row * shape.heads * shape.head_dim / ((card.tflops or 0) * 1e12 * ATTENTION)
+    queries = (
+        shape.heads * shape.head_dim * mean(shape, lambda linears: attends(replace(shape, linears=linears)))
+    )
+    attention = 2 * tokens * row * queries / ((card.tflops or 0) * 1e12 * ATTENTION)
     pointwise = _pointwise(shape, card, tokens) * STEPS[compiled]
-    ins, outs = sum(one[1] for one in shape.linears), sum(one[2] for one in shape.linears)
+    ins = mean(shape, lambda linears: sum(one[1] for one in linears))
+    outs = mean(shape, lambda linears: sum(one[2] for one in linears))
     adapter = 0.0 if method == "full" else 2 * tokens / memory
     unpack = UNPACK * weights / memory if method == "qlora" else 0.0
     wide, rest = _again(shape)
     limit = widest_narrow(shape.hidden, shape.heads, shape.head_dim)
-    wide_outs = sum(one[2] for one in shape.linears if one[2] > limit)
-    low = sum(one[2] for one in shape.linears[:-1]) - wide_outs
+    wide_outs = mean(shape, lambda linears: sum(one[2] for one in linears if one[2] > limit))
+    low = mean(shape, lambda linears: sum(one[2] for one in linears[:-1])) - wide_outs
     held = layer(shape, method, compute=2, rank=16, compiled=compiled)
     return LayerSeconds(
         forward=product + attention + pointwise / 3 + adapter * (ins + 2 * outs) + unpack,
@@ -174,8 +178,8 @@ def layer_seconds(
 def _again(shape: ModelShape) -> tuple[float, float]:
     """Weights of a layer whose products are wide, and of the rest but the last one, which a token uses."""
     limit = widest_narrow(shape.hidden, shape.heads, shape.head_dim)
-    wide = sum(one[1] * one[2] for one in shape.linears if one[2] > limit)
-    narrow = sum(one[1] * one[2] for one in shape.linears if max(one[1:]) <= limit)
+    wide = mean(shape, lambda linears: sum(one[1] * one[2] for one in linears if one[2] > limit))
+    narrow = mean(shape, lambda linears: sum(one[1] * one[2] for one in linears if max(one[1:]) <= limit))
     return wide + (3 * shape.hidden * mlp_width(shape) if shape.experts else 0), narrow
 
 

@@ -307,6 +307,17 @@ def test_a_host_with_too_little_memory_is_said():
     poor = advise(spec("Qwen/Qwen3-8B"), box(gpu(24), ram=2), model("Qwen/Qwen3-8B"), report())
     assert "ram_short" in [one.code for one in poor.findings]
     assert "ram_short" not in [one.code for one in plan("Qwen/Qwen3-8B", 24).findings]
+    assert next(one for one in poor.findings if one.code == "ram_short").severity == "warn"
+    name = "Qwen/Qwen3-8B"
+    small = advise(spec(name, method="full"), box(gpu(140), ram=8), model(name), report())
+    (short,) = [one for one in small.findings if one.code == "ram_short"]
+    assert short.severity == "stop" and "to save" in short.message
+
+
+def test_a_merge_that_the_card_cannot_hold_is_said_with_what_to_do():
+    (said,) = [one for one in plan("Qwen/Qwen3-8B", 12).findings if one.code == "merge_elsewhere"]
+    assert said.severity == "info" and "merge on the CPU" in (said.todo or "")
+    assert "merge_elsewhere" not in [one.code for one in plan("Qwen/Qwen3-8B", 48).findings]
 
 
 def test_days_are_said_before_they_are_waited_for():

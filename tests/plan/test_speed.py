@@ -1,5 +1,6 @@
 """The estimate of speed against layers measured on a card, and in itself; when compiling pays."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -24,6 +25,18 @@ def layer_ms(compiled: bool) -> tuple[float, float, float]:
     one = speed.layer_seconds(model(LLAMA), "lora", H200, tokens=TOKENS, row=2048, compiled=compiled)
     kept = one.forward + one.backward + speed.PASS
     return 1000 * kept, 1000 * (kept + one.wide), 1000 * (kept + one.wide + one.rest)
+
+
+def test_layers_of_several_kinds_are_summed():
+    shape = model("Qwen/Qwen3.5-4B")
+    (many, one), (few, other) = shape.kinds
+    rest = [speed._again(replace(shape, kinds=(), linears=linears))[1] for linears in (one, other)]
+    assert rest[0] != rest[1]
+    assert speed._again(shape)[1] == pytest.approx((many * rest[0] + few * rest[1]) / shape.layers)
+    asked = {"tokens": 8192, "row": 8192, "compiled": True}
+    all_attend = replace(shape, kinds=(), linears=other)
+    real, whole = (speed.layer_seconds(each, "lora", H200, **asked) for each in (shape, all_attend))
+    assert real.forward < whole.forward, "three layers of four have no attention over all that was read"
 
 
 def test_layers_take_what_was_measured_on_an_h200():
