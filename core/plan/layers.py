@@ -36,6 +36,10 @@ NORMS_IN_ATTENTION = ("qwen3", "qwen3_moe", "gemma3", "gemma3_text", "olmo2", "o
 """Families that also normalise queries and keys."""
 IN_PLACE_OF_ATTENTION = ("in", "in_proj_qkv")
 """First matrices of what some layers of LFM2 and Qwen3.5 have in place of attention."""
+DELTA = {"kept": 92, "backward": 130, "compiled": 62, "asked": 54}
+"""Bytes a value that Qwen3.5's delta rule takes: kept by autograd, most while it goes backward, the same
+compiled and so made again, and where nothing is kept. In fp32 whatever the rest is in, in plain steps, as
+transformers takes it where flash-linear-attention is not installed; read off traces of 16 and of 32 heads."""
 STAYS = 8
 """Tensors under this fraction of the layer's input are not worth the way to the host (`engine.host`)."""
 
@@ -54,6 +58,8 @@ class Layer:
     """The same of a layer that makes its wide tensors again."""
     wide: float
     """Of its wide tensors."""
+    after: float = 0.0
+    """Of those, what waits in the host's memory as well, where the layer's wide tensors stay."""
     mlp: float = 0.0
     """Of what is live, the part that is divided where the MLP takes its tokens in pieces."""
 
@@ -87,6 +93,7 @@ def layer(
         max(one.live for _, one in ones),
         max(one.again for _, one in ones),
         sum(share * one.wide for share, one in ones),
+        sum(share * one.after for share, one in ones),
         min(one.mlp for _, one in ones),
     )
 
@@ -109,11 +116,13 @@ def _of_a_kind(
         wide += sum(one for one in outs if one > limit)
     narrow, taken = sum(parts), compute * shape.hidden
     host = sum(one for one in parts if one >= taken / STAYS)
+    values = _values(shape.linears)
     low = 0 if method == "full" else compute * rank * len(shape.linears)
+    after = compute * _after(shape)
     held = {
         Hold.ALL: narrow + wide,
         Hold.NARROW: narrow,
-        Hold.WIDE: narrow - host + wide,
+        Hold.WIDE: narrow - host + wide - after,
         Hold.HOST: narrow - host,
         Hold.INPUT: float(taken + low),
     }
@@ -128,10 +137,15 @@ def _of_a_kind(
         if shape.experts:  # gate and up, with what is as wide as all choices together
             again = narrow + 2 * compute * (mlp_width(shape) + shape.hidden) + 3 * compute * _chosen(shape)
             live = max(live, again + compute * _chosen(shape))
-        return Layer(held, host, live, again, wide, mlp)
+        if values:
+            live = again = max(live, narrow + DELTA["compiled"] * values)
+            mlp = 0.0
+        return Layer(held, host, live, again, wide, after, mlp)
     whole = plain(shape, method, compute, rank, padded)
     whole += 2 * compute * sum(one[2] for one in shape.linears) if twice and method != "full" else 0
+    whole += DELTA["kept"] * values
     live = max(whole, narrow + wide) + passing(shape, compute, dora)
+    live = max(live, DELTA["backward"] * values)
     return Layer({**held, Hold.ALL: max(whole, narrow + wide)}, host, live, live, wide)
 
 
@@ -159,18 +173,27 @@ def attends(shape: ModelShape) -> bool:
     return not shape.linears or shape.linears[0][0] not in IN_PLACE_OF_ATTENTION
 
 
+def _values(linears: tuple[Linear, ...]) -> int:
+    """Features of the values of a delta rule; 0: the layer has none."""
+    return next((one[2] for one in linears if one[0] == "in_proj_z"), 0)
+
+
 def _wide(shape: ModelShape) -> int:
     """Features of a layer's wide tensors."""
     widest = widest_narrow(shape.hidden, shape.heads, shape.head_dim)
     outs = sum(one[2] for one in shape.linears if one[2] > widest)
-    outs += shape.hidden if shape.architecture in NORM_AFTER and not shape.experts else 0
-    return outs + (2 * mlp_width(shape) + _chosen(shape) if shape.experts else 0)
+    return outs + _after(shape) + (2 * mlp_width(shape) + _chosen(shape) if shape.experts else 0)
 
 
 def wide_weights(shape: ModelShape) -> int:
     """Parameters of the matrices that make a layer's wide tensors."""
     widest = widest_narrow(shape.hidden, shape.heads, shape.head_dim)
     return sum(one[1] * one[2] for one in shape.linears if one[2] > widest)
+
+
+def _after(shape: ModelShape) -> int:
+    """Features of what an MLP gives to a norm."""
+    return shape.hidden if shape.architecture in NORM_AFTER and not shape.experts else 0
 
 
 def _chosen(shape: ModelShape) -> int:
@@ -230,7 +253,11 @@ def around_scores(shape: ModelShape, one: Layer, compute: int, compiled: bool) -
 
 def forward(shape: ModelShape, compute: int) -> float:
     """Bytes a token that come and go in a layer that nothing is kept of: the hidden state, its norm in fp32
-    and cast, and the MLP's gate, up and product; of a mixture four times what is as wide as all choices."""
+    and cast, and the MLP's gate, up and product; of a mixture four times what is as wide as all choices, of a
+    delta rule its steps."""
     if shape.experts:
         return 4 * compute * _chosen(shape)
+    values = max(_values(linears) for _, linears in shape.every_linear)
+    if values:
+        return 3 * compute * shape.hidden + DELTA["asked"] * values
     return shape.hidden * (4 + 3 * compute) + 3 * compute * mlp_width(shape)

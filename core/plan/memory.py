@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from core.models.shape import ModelShape
 from core.plan import layers, scores
-from core.plan.dial import WAITING, Hold, holds
+from core.plan.dial import WAITING, Hold, holds, widest_narrow
 from core.plan.loss import loss as loss_of
 from core.plan.loss import tile, trl_loss
 from core.plan.objective import SEQUENCES
@@ -196,8 +196,10 @@ def estimate(
         held += count[Hold.ALL] * (bias + written + _unpacked(shape, method, compute))
     held += masks
     waiting = sum(count[kind] for kind in WAITING)
-    parked = tokens * one.host + (square * compute if writes else 0)  # each layer's mask as well
-    coming = parked if waiting > 1 else 0
+    narrow = length <= widest_narrow(shape.hidden, shape.heads, shape.head_dim)
+    mask = square * compute if writes and narrow else 0  # it waits with each layer
+    parked = {Hold.WIDE: tokens * (one.host + one.after) + mask, Hold.HOST: tokens * one.host + mask}
+    coming = parked.get(kinds[-1], 0) if waiting > 1 else 0
     live, first = (
         tokens * (one.again if hold in AGAIN else one.live) + bias + written + rebuilt
         for hold in (kinds[-1], kinds[0])
@@ -243,7 +245,7 @@ def estimate(
     else:
         temporary = on_top if fullest == at_step else min(int(asked), on_top)
     spaces = workspaces(capability) if on_gpu else 0
-    there = int(parked * waiting)
+    there = int(sum(parked[kind] * count[kind] for kind in WAITING))
     base, scales = weights(shape, method, precision)
     return Bytes(
         weights=base,

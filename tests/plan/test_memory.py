@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -244,6 +244,42 @@ def test_attention_that_writes_its_scores_takes_their_square():
     longer = estimate(capped, "lora", batch=1, length=8192, recompute=1.0)
     shorter = estimate(capped, "lora", batch=4, length=2048, recompute=1.0)
     assert longer.total > shorter.total + 3 * 16 * 8192 * 6144 * 2, "the same tokens in longer rows"
+
+
+def test_what_a_norm_after_the_mlp_asks_for_waits_with_the_narrow_tensors():
+    """Traced, Gemma 2 9B: 58.10 GiB of tensors and 27 of the host's memory."""
+    sizes = {"hidden_size": 3584, "intermediate_size": 14336, "num_attention_heads": 16, "head_dim": 256}
+    sizes |= {"num_key_value_heads": 8, "vocab_size": 256_000, "num_hidden_layers": 42}
+    shape = shape_from_config("traced", {**sizes, "model_type": "gemma2"})
+    held = estimate(shape, "lora", batch=8, length=2048, recompute=0.5, compiled=True, host=True)
+    assert held.tensors / GIB == pytest.approx(58.10, rel=0.02) and held.host == 27 * GIB
+
+
+def test_a_mixtures_chosen_experts_are_counted_where_they_go_backward():
+    """Traced, 24 layers of Qwen3 30B-A3B with 32 experts: 40.77, 31.89 and 11.27 GiB of tensors."""
+    sizes = {"hidden_size": 2048, "intermediate_size": 6144, "num_attention_heads": 32, "head_dim": 128}
+    sizes |= {"num_key_value_heads": 4, "vocab_size": 151_936, "num_hidden_layers": 24, "num_experts": 32}
+    sizes |= {"num_experts_per_tok": 8, "moe_intermediate_size": 768, "tie_word_embeddings": True}
+    shape = shape_from_config("traced", {**sizes, "model_type": "qwen3_moe"})
+    for dial, gib in ((0.0, 40.77), (0.5, 31.89), (1.0, 11.27)):
+        held = estimate(shape, "lora", batch=8, length=2048, recompute=dial, compiled=True, host=True)
+        assert held.tensors / GIB == pytest.approx(gib, rel=0.02)
+
+
+def test_layers_of_several_kinds_are_each_counted():
+    """Traced, four layers of Qwen3.5 4B, three with a delta rule: 10.67 and 6.53 GiB without compilation."""
+    shape = model("Qwen/Qwen3.5-4B")
+    few = replace(
+        shape,
+        layers=4,
+        kinds=tuple((many * 4 // shape.layers, linears) for many, linears in shape.kinds),
+        parameters=1_320_000_000,
+    )
+    again = estimate(few, "lora", batch=8, length=2048, recompute=1.0)
+    kept = estimate(few, "lora", batch=2, length=1024, recompute=0.0)
+    beside = again.weights + again.adapters + again.gradients + again.optimizer
+    assert (again.tensors - beside) / 8 / 2048 == pytest.approx(563_000, rel=0.03), "bytes a token"
+    assert kept.kept / GIB == pytest.approx(3.2, rel=0.05)
 
 
 def test_the_matrix_library_has_room_of_its_own_by_the_kind_of_card():
