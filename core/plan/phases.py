@@ -39,10 +39,11 @@ from core.plan.work import Setting, Work, better_of
 from core.runs.space import space
 from core.spec import Method
 
-ERROR = (-0.008, 0.019)
-"""Of the closed form's tensors at a step's peak, most under and most over the card's: seven runs of two
-shapes on one H200, to which parts of the form were fitted (docs/measured/speed.md).
-What `table` of `python -m benchmarks.memory_grid` says of cells that were only checked belongs here."""
+ERROR = (-0.019, 0.003)
+"""Of the closed form's tensors at a step's peak, most under and most over the card's: ten runs of two shapes
+on one H200, to some of which parts of the form were fitted (docs/measured/speed.md); passes started as a whole
+were furthest off. What `table` of `python -m benchmarks.memory_grid` says of cells that were only checked
+belongs here."""
 LARGEST_FILE = 50_000_000_000
 """Bytes of one file of a saved model (transformers)."""
 CHECKED = 3
