@@ -23,6 +23,7 @@ from __future__ import annotations
 from core.models.shape import ModelShape
 from core.plan import layers
 from core.plan.corrected import estimated
+from core.plan.dial import Hold, holds
 from core.plan.estimate import Estimate
 from core.plan.loss import PIECE, PIECE_COPIES, PIECE_TOKENS, tile
 from core.plan.memory import (
@@ -30,6 +31,7 @@ from core.plan.memory import (
     CPU_LIBRARIES,
     FRAGMENTS,
     GPU_LIBRARIES,
+    MLP_TOKENS,
     largest_matrix,
     workspaces,
 )
@@ -41,8 +43,8 @@ from core.spec import Method
 
 ERROR = (-0.019, 0.003)
 """Of the closed form's tensors at a step's peak, most under and most over the card's: ten runs of two shapes
-on one H200, to some of which parts of the form were fitted (docs/measured/speed.md); passes started as a whole
-were furthest off. What `table` of `python -m benchmarks.memory_grid` says of cells that were only checked
+on one H200, to some of which parts of the form were fitted (docs/measured/speed.md); furthest off were passes
+started as a whole. What `table` of `python -m benchmarks.memory_grid` says of cells that were only checked
 belongs here."""
 LARGEST_FILE = 50_000_000_000
 """Bytes of one file of a saved model (transformers)."""
@@ -117,8 +119,15 @@ def _asked(shape: ModelShape, work: Work, setting: Setting, computed: int) -> in
     tokens = setting.batch * work.length
     hidden = tokens * shape.hidden * (4 + 2 * computed)
     layer = tokens * layers.forward(shape, computed)
-    if work.method != "full" and not shape.experts:
+    adapted = work.method != "full" and not shape.experts
+    if adapted:
         layer += tokens * computed * layers.mlp_width(shape)
+    waits = setting.host and setting.compiled and work.objective == "sft" and not shape.in_order
+    if waits and not shape.experts and set(holds(setting.recompute, shape.layers)) == {Hold.HOST}:
+        # MLPs take their tokens in pieces in this pass too, which are put together again
+        share = 1 - 1 / -(-tokens // MLP_TOKENS)
+        divided = (4 if adapted else 3) * layers.mlp_width(shape) * share
+        layer -= tokens * computed * max(0.0, divided - shape.hidden)
     unpacked = 0
     if work.method == "qlora":
         unpacked = computed * largest_matrix(shape)
