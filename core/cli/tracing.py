@@ -41,7 +41,7 @@ def _told(one: MethodPlan, estimate: Estimate, where: Card, fits: bool) -> str:
     from core.numbers import gib, percent
     from core.plan.cards import room
 
-    plain, (under, over) = one.estimate, estimate.error
+    plain, (under, over) = one.estimate, estimate.error or (0.0, 0.0)
     compiled = "compiled" if one.compiled else "not compiled"
     how = f"{one.method}, {one.batch} rows of {one.length:,} at a time, dial {one.recompute:.2f}, {compiled}"
     verdict = "fits into" if fits else "does not fit into"

@@ -72,9 +72,11 @@ class MethodPlan:
         """Where the memory's figures come from, how far off such figures were, and what bettered them."""
         if self.estimate is None:
             return ""
-        under, over = self.estimate.error
         kind = {"formula": "by closed form", "trace": "traced", "measured": "measured"}[self.estimate.kind]
-        said = f"{kind}, where checked {percent(abs(under))} under to {percent(over)} over"
+        said = f"{kind}, not checked on a CPU"
+        if self.estimate.error:
+            under, over = self.estimate.error
+            said = f"{kind}, where checked {percent(abs(under))} under to {percent(over)} over"
         if self.estimate.correction is not None:
             said += f"; what comes and goes corrected {self.estimate.correction:.2f} times"
         return said + (f" ({self.estimate.of})" if self.estimate.of else "")

@@ -34,9 +34,9 @@ class Estimate:
     """Of the host's memory, that which is page-locked among it."""
     disk: int
     """Checkpoints, the result and a merged model."""
-    error: tuple[float, float]
+    error: tuple[float, float] | None
     """How far the truth was from estimates of this kind where it was checked, as shares of the truth: most
-    under it (0 or less) and most over it."""
+    under it (0 or less) and most over it. None: it was not checked on such a machine."""
     correction: float | None = None
     """The factor that is in the numbers already, from what was measured before; None: nothing was."""
     of: str = ""

@@ -82,9 +82,8 @@ def formula(work: Work, setting: Setting) -> Estimate:
     else:
         ram = max(step.total, load, evaluation, save + saved)
     merged = 0 if full else 2 * shape.parameters
-    found = Estimate(
-        "formula", step, load, evaluation, save, merge, ram=ram, disk=need.run + merged, error=ERROR
-    )
+    disk, error = need.run + merged, ERROR if on_gpu else None
+    found = Estimate("formula", step, load, evaluation, save, merge, ram=ram, disk=disk, error=error)
     return estimated(found, better)
 
 

@@ -13,7 +13,7 @@ from tests.tui.steps import InspectJob, report, until
 from tui import find_out
 from tui.widgets.field import Field
 from tui.widgets.memory_bars import PARTS
-from tui.widgets.method_table import bars, figures, room
+from tui.widgets.method_table import bars, figures, how_sure, room
 
 GIB = 2**30
 MODEL = "Qwen/Qwen3-8B"  # its shape is in the catalogue: no network is asked
@@ -69,7 +69,7 @@ async def test_bars_and_figures_are_the_plans(at_method):
         table = shown(at_method, "#table")
         assert all(name in table for name, _ in figures(plan))
         assert "★ LoRA needs" in shown(at_method, "#why"), "its name is said once"
-        assert "memory: closed form, -0.8 to +2 %" in shown(at_method, "#progress")
+        assert f"memory: {how_sure(plan.of('lora').estimate)}" in shown(at_method, "#progress")
 
 
 async def test_enter_takes_the_recommended_one_without_fixing_it(at_method):

@@ -42,17 +42,17 @@ def place(plan: Plan) -> str:
     return f"{card.get('name')}: a run may use {gib(room(plan))} of {gib(card.get('memory_free'))} free"
 
 
-def how_sure(estimate: Estimate | None, plan: Plan) -> str:
+def how_sure(estimate: Estimate | None) -> str:
     """What kind of estimate it is and how far off such ones were: "closed form, -0.8 to +2 %"."""
     if estimate is None:
         return ""
     word = {"formula": "closed form", "trace": "traced", "measured": "measured here"}[estimate.kind]
     if estimate.kind == "measured" and estimate.correction is not None:
         word = "as a run of it took"
-    elif estimate.kind == "formula" and (plan.card or {}).get("kind") == "cpu":
-        return "closed form, not checked on a CPU"
     elif estimate.correction is not None:
         word = "closed form, corrected by what was measured"
+    if estimate.error is None:
+        return f"{word}, not checked on a CPU"
     under, over = (percent(abs(share)) for share in estimate.error)
     if under == over:
         return f"{word}, ±{over}"
@@ -61,7 +61,7 @@ def how_sure(estimate: Estimate | None, plan: Plan) -> str:
 
 def head(plan: Plan, one: MethodPlan, width: int) -> Content:
     """What is planned for and how sure the marked method's memory is, on one line of so many cells."""
-    sure = how_sure(one.estimate, plan)
+    sure = how_sure(one.estimate)
     sure = f" · memory: {sure}" if sure else ""
     where = place(plan)
     if len(where) + len(sure) > width:

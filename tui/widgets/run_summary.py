@@ -77,7 +77,7 @@ def facts(prepared: Prepared, runs_dir: Path) -> list[tuple[str, str]]:
 
 
 def _memory(prepared: Prepared, plan: MethodPlan) -> str:
-    sure = how_sure(plan.estimate, prepared.plan)
+    sure = how_sure(plan.estimate)
     return f"≈ {gib(plan.peak)}{f' ({sure})' if sure else ''} · {place(prepared.plan)}"
 
 

@@ -147,7 +147,8 @@ def hold_layers(
         width = 4 if device.precision == "fp32" else 2
         method = spec.method if spec.method != "auto" else "lora"  # never auto here
         one = layer_of(shape, method, compute=width, rank=spec.lora.rank, compiled=True)
-        if host_holds(int(one.host * tokens * many), psutil.virtual_memory().available):
+        need = tokens * (one.host * many + one.after * kinds.count(Hold.WIDE))
+        if host_holds(int(need), psutil.virtual_memory().available):
             host = Host(model.parameters(), widest)
     if host is None:
         kinds = holds(recompute, len(layers), host=False)
