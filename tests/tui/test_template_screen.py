@@ -1,5 +1,8 @@
 """The Template step: the example, its neighbours, what is learned, other templates, and what goes wrong."""
 
+import asyncio
+from typing import Any
+
 import pytest
 from textual.widgets import Input, Select, Static
 
@@ -208,6 +211,26 @@ async def test_leaving_lets_the_process_go(at_template, rows):
         assert not rows.closed
         at_template.goto("runs")
         await until(pilot, lambda: rows.closed)
+
+
+@pytest.mark.parametrize("back", [True, False], ids=["back", "out"])
+async def test_a_row_that_comes_while_the_screen_goes_looks_for_no_widget(at_template, monkeypatch, back):
+    going = asyncio.Event()
+
+    async def row(*_: object) -> dict[str, Any]:
+        screen = at_template.screen
+        going.set()
+        while screen.query("#progress"):
+            await asyncio.sleep(0)
+        raise UserError("row 1", "the process is gone", "choose it again")
+
+    monkeypatch.setattr(find_out, "row", row)
+    async with at_template.run_test(size=(80, 24)) as pilot:
+        at_template.goto("template")
+        await until(pilot, going.is_set)
+        if back:
+            await pilot.press("escape")
+            await until(pilot, lambda: at_template.screen.step == "data")
 
 
 async def test_before_all_is_read_no_end_of_the_rows_is_claimed(at_template, job, rows):

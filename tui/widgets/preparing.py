@@ -9,6 +9,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Footer, Static
 
+from tui.widgets.own_work import EndsItsWork
 from tui.widgets.progress_line import ProgressLine
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from tui.app import FinetuiApp
 
 
-class Preparing(ModalScreen["RunFolder | None"]):
+class Preparing(EndsItsWork["RunFolder | None"], ModalScreen["RunFolder | None"]):
     """Gives back the run's folder once its worker is started, or None when one leaves before."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "leave")]

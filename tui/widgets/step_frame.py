@@ -22,13 +22,13 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.reactive import var
-from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Button, Footer, Input, Static, TextArea
 
 from tui.journey import AFTER, NAMES, STEPS, step_after
 from tui.widgets.header_line import HeaderLine
 from tui.widgets.help import HelpPanel, term_of
+from tui.widgets.own_work import EndsItsWork
 from tui.widgets.rail import Rail
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ NOTE_STYLES = {
 WIDE = 100  # columns from which there is room for a rail and two columns
 
 
-class StepScreen(Screen[None]):
+class StepScreen(EndsItsWork[None]):
     """One step of the journey. See the module's docstring for what a step sets."""
 
     step: ClassVar[str] = ""
