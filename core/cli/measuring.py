@@ -95,8 +95,10 @@ def _told(found: Measured, plain: Estimate, estimate: Estimate | None, where: st
         return "\n".join([*lines, f"it does not fit on {where}: {found.told['why']}"])
     off = plain.peak / estimate.peak - 1
     side = "over" if off >= 0 else "under"
-    under, over = estimate.error or (0.0, 0.0)
-    sure = f"{estimate.kind}; off by {percent(-under)} under to {percent(over)} over"
+    sure = f"{estimate.kind}; {estimate.unchecked}"
+    if estimate.error:
+        under, over = estimate.error
+        sure = f"{estimate.kind}; off by {percent(-under)} under to {percent(over)} over"
     lines += [
         f"{gib(estimate.peak)} at the fullest moment on {where} ({sure})",
         f"the closed form said {gib(plain.peak)}, {percent(abs(off))} {side}",

@@ -73,7 +73,7 @@ class MethodPlan:
         if self.estimate is None:
             return ""
         kind = {"formula": "by closed form", "trace": "traced", "measured": "measured"}[self.estimate.kind]
-        said = f"{kind}, not checked on a CPU"
+        said = f"{kind}, {self.estimate.unchecked}"
         if self.estimate.error:
             under, over = self.estimate.error
             said = f"{kind}, where checked {percent(abs(under))} under to {percent(over)} over"

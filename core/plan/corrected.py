@@ -110,7 +110,8 @@ def estimated(formula: Estimate, better: Better) -> Estimate:
         step = Bytes(**{one.name: very.estimate["step"][one.name] for one in fields(Bytes)})
         # a run of it may have taken more than was measured
         step = at_least(step, very.tensors, step)
-        return Estimate(**{**found, "step": step, "error": tuple(found["error"]), "of": better.of})
+        error = tuple(found["error"]) if found["error"] else None
+        return Estimate(**{**found, "step": step, "error": error, "of": better.of})
     kind = "measured" if very else formula.kind
     return replace(formula, kind=kind, step=better.step, correction=better.correction, of=better.of)
 

@@ -43,6 +43,11 @@ class Estimate:
     """What the correction was learned from, in words: card, model, settings, versions."""
 
     @property
+    def unchecked(self) -> str:
+        """What is said where there is no error to tell."""
+        return "not checked against whole runs" if self.kind == "measured" else "not checked on a CPU"
+
+    @property
     def peak(self) -> int:
         """The most that the run itself has on the card: a merge comes after it."""
         return max(self.step.total, self.load, self.evaluation, self.save)

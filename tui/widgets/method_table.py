@@ -52,7 +52,7 @@ def how_sure(estimate: Estimate | None) -> str:
     elif estimate.correction is not None:
         word = "closed form, corrected by what was measured"
     if estimate.error is None:
-        return f"{word}, not checked on a CPU"
+        return f"{word}, {estimate.unchecked}"
     under, over = (percent(abs(share)) for share in estimate.error)
     if under == over:
         return f"{word}, ±{over}"
