@@ -43,7 +43,7 @@ def measure(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
             os.environ["CUDA_VISIBLE_DEVICES"] = request["gpu"]
         device.one_gpu()
         if request.get("cap"):
-            _stand_for(request["cap"])
+            stand_for(request["cap"])
         run = RunFolder(folder)
         run.spec_file.write_text(dump_spec(spec, full=True))
         gauge = Gauge(progress)
@@ -162,7 +162,7 @@ def _save_after(step: int) -> Any:
     return Saves()
 
 
-def _stand_for(size: int) -> None:
+def stand_for(size: int) -> None:
     """From here on torch gets no more of this card than a smaller one of `size` bytes would have for it."""
     import torch
 

@@ -242,6 +242,11 @@ def train(run: RunFolder, log: Log, asked: Asked, course: Course) -> End:
             todo = "mend what worker.log shows, or set compile: false next time to start at once"
             log.write(Finding("warn", "not-compiled", failed, "the run goes on, slower", todo))
         record(engine, tuner, most)
+        if spec.optimizer == "adamw_8bit" and where.kind == "cuda":
+            from core.train.engine.adam8 import quicken
+
+            stage("compile", note="the optimiser's step; kept for later runs")
+            engine.optimizer_why = quicken(tuner)
     if where.kind == "cuda":  # elsewhere there was nothing to choose
         log.write(Finding("info", "engine", engine.in_words(), "", ""))
     if not course.measuring:

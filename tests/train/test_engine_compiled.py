@@ -1,6 +1,5 @@
 """Layers are compiled once for each kind and all lengths; a compiler that fails costs nothing but speed."""
 
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,16 +13,9 @@ from core.train.engine import layers, peft_layers
 from core.train.engine.setup import Engine
 from core.train.engine.warm import warm_up
 
+pytestmark = pytest.mark.usefixtures("fresh_compiler")
 WIDE, NARROW = 96, 32
 HELD = [Hold.ALL, Hold.NARROW, Hold.ALL, Hold.NARROW, Hold.INPUT]
-
-
-@pytest.fixture(autouse=True)
-def fresh_compiler() -> Iterator[None]:
-    torch._dynamo.reset()
-    counters.clear()
-    yield
-    torch._dynamo.reset()
 
 
 @pytest.fixture

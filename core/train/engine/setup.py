@@ -40,6 +40,8 @@ class Engine:
     recorded: bool = False
     """Whether a pass over the layers is started as a whole (`core.train.engine.graphs`)."""
     recorded_why: str = ""
+    optimizer_why: str = ""
+    """Whether the optimiser's step is compiled, and why; empty where there was nothing to choose."""
     compile_seconds: float | None = None
     first_step_seconds: float | None = None
     load_seconds: float | None = None
@@ -59,6 +61,7 @@ class Engine:
             "host_bytes": self.holder.host.bytes if self.holder.host else 0,
             "recorded": self.recorded,
             "recorded_why": self.recorded_why,
+            "optimizer_why": self.optimizer_why,
         }
 
     def peak(self) -> int | None:
@@ -78,7 +81,8 @@ class Engine:
     def in_words(self) -> str:
         how = "compiled" if self.compiled else "not compiled"
         whole = ", started as a whole" if self.recorded else ""
-        return f"layers are {how}: {self.why}{whole}; {in_words(self.kinds)}; {self.attention}"
+        step = f"; the step of 8-bit AdamW is {self.optimizer_why}" if self.optimizer_why else ""
+        return f"layers are {how}: {self.why}{whole}; {in_words(self.kinds)}; {self.attention}{step}"
 
 
 def compiles(
