@@ -1,7 +1,8 @@
 """Estimates of memory against the card, over a grid: `python -m benchmarks.memory_grid WHAT --out DIR`.
 
-`card` runs the cells (`benchmarks.memory_grid_cells`) on the card that is here, a process a shape
-(`benchmarks.memory_grid_card`), and writes card.jsonl. `estimate` needs no card: it writes estimates.jsonl,
+`card` runs the cells (`benchmarks.memory_grid_cells`) on the card that is here, cells of a shape in a process
+of their own (`benchmarks.memory_grid_card`) and up to `--at-once` of those beside each other
+(`benchmarks.memory_beside`), and writes card.jsonl. `estimate` needs no card: it writes estimates.jsonl,
 the closed form and the trace of each cell for a card of `--vram` GiB. Both print as they go, leave out what
 their file holds already, and stop in time for `--minutes`. `table` joins the two into table.md: the error of
 each estimate as a share of torch's peak, cells of shapes that constants may be fitted to apart from all
@@ -13,20 +14,19 @@ others.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.memory_beside import PROCESS, Job, Result, aside, room_of, side_by_side
 from benchmarks.memory_grid_cells import GRID, SETTINGS, Cell, cells
+from benchmarks.memory_rows import add, crowded_in, rows_in
 from benchmarks.random_model import DEMO, describe
 from core.errors import UserError
-from core.job import command, environment
 from core.machine import look
 from core.plan.cards import card_of_size
 from core.train.ready import library_versions
@@ -62,6 +62,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--shape", nargs="*")
     parser.add_argument("--setting", nargs="*", help="such as lora16:8:2048:0.5:packed")
     parser.add_argument("--minutes", type=float, default=600)
+    parser.add_argument("--at-once", type=int, default=1, help="processes beside each other")
     parser.add_argument("--vram", type=float, default=VRAM)
     parser.add_argument("--no-trace", action="store_true", help="the closed form alone")
     parser.add_argument("--where", type=Path)
@@ -79,81 +80,57 @@ def folder_of(shape: str, where: Path) -> Path:
     return out
 
 
-def rows_in(file: Path) -> dict[str, dict[str, Any]]:
-    """What was written, by cell; a torn last line and cells that went wrong are left out."""
-    found = {}
-    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if "cell" in row and "error" not in row:
-            found[row["cell"]] = row
-    return found
-
-
-def add(file: Path, row: dict[str, Any]) -> None:
-    with file.open("a", encoding="utf-8") as out:
-        out.write(json.dumps(row) + "\n")
-
-
 def on_card(given: argparse.Namespace, wanted: Sequence[Cell], where: Path, until: float) -> int:
     """Runs what is not in card.jsonl yet; exit status 1 where something went wrong."""
-    file, machine, wrong = given.out / "card.jsonl", look(), 0
+    file, machine = given.out / "card.jsonl", look()
     if not file.exists():
         gpus = [gpu.name for gpu in machine.gpus]
         add(file, {"head": {"gpus": gpus, "driver": machine.driver, "versions": library_versions()}})
-    tried: set[str] = set()
-    for shape in dict.fromkeys(cell.shape for cell in wanted):
-        folder = folder_of(shape, where)
-        while True:
-            done = rows_in(file)
-            left = [one for one in wanted if one.shape == shape and str(one) not in {*done, *tried}]
-            left = [one for one in left if _may_fit(one, folder, given.vram)]
-            if not left or time.monotonic() > until:
-                break
-            rows = run_cells(left, folder, until - time.monotonic())
-            count = 0
-            for row in rows:
-                count += 1
-                tried.add(row["cell"])
-                wrong += "error" in row
-                add(file, row)
-                print(line(row), flush=True)
-            if not count:
-                wrong += 1
-                tried.add(str(left[0]))
-                print(f"{left[0]!s:<44} broke off", flush=True)
-    return 1 if wrong else 0
-
-
-def run_cells(some: Sequence[Cell], folder: Path, seconds: float) -> Iterable[dict[str, Any]]:
-    """Rows as a process of its own tells them; what it prints goes to this one's stderr."""
-    request = {
-        "cells": [{key: value for key, value in one.to_dict().items() if key != "cell"} for one in some],
-        "folder": str(folder),
-        "seconds": seconds,
-    }
-    child = subprocess.Popen(
-        command("benchmarks.memory_grid_card"),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment(),
-        text=True,
+    done = rows_in(file)
+    left = [_job(one, folder_of(one.shape, where), given.vram) for one in wanted if str(one) not in done]
+    results = side_by_side(
+        [one for one in left if one],
+        "benchmarks.memory_grid_card",
+        at_once=given.at_once,
+        room=room_of(machine, given.vram),
+        until=until,
+        crowded=crowded_in(file),
     )
-    assert child.stdin and child.stdout
-    child.stdin.write(json.dumps(request))
-    child.stdin.close()
-    try:
-        for told in child.stdout:
-            yield json.loads(told)
-    finally:
-        child.kill()
-        child.wait()
+    return written(file, results, line)
 
 
-def _may_fit(cell: Cell, folder: Path, vram: float) -> bool:
-    return bool(_closed(cell, folder, vram).step.tensors <= MOST * vram * GIB)
+def written(file: Path, results: Iterable[Result], say: Callable[[dict[str, Any]], str]) -> int:
+    """Adds results to the file as they come, and prints them; 1 where something went wrong, else 0."""
+    wrong = 0
+    for result in results:
+        if not result.believed:
+            add(file, {"cell": result.job.key, "crowded": result.row or {}})
+            print(f"{result.job.key:<44} not beside others", flush=True)
+        elif result.row is None:
+            wrong = 1
+            print(f"{result.job.key:<44} broke off", flush=True)
+        else:
+            wrong = wrong or int("error" in result.row)
+            add(file, result.row)
+            print(say(result.row), flush=True)
+    return wrong
+
+
+def _job(cell: Cell, folder: Path, vram: float) -> Job | None:
+    """None: it is so much too large that it is not tried."""
+    closed = _closed(cell, folder, vram)
+    if closed.step.tensors > MOST * vram * GIB:
+        return None
+    told = cell.to_dict()
+    del told["cell"]
+    return Job(
+        str(cell),
+        cell.shape,
+        f"{cell.method}{cell.rank}:{cell.dial:g}:{cell.packed}:{cell.compiled}",
+        {"row": cell.to_dict(), "cell": told, "folder": str(folder)},
+        card=aside(max(closed.step.tensors, closed.load, closed.evaluation)),
+        host=closed.step.host + PROCESS,
+    )
 
 
 def _work(cell: Cell, folder: Path, vram: float) -> Any:
@@ -214,6 +191,8 @@ def table(out: Path, wanted: Sequence[Cell]) -> str:
     """Markdown: errors in short, then a row a cell."""
     card, said = rows_in(out / "card.jsonl"), rows_in(out / "estimates.jsonl")
     measured = [one for one in wanted if card.get(str(one), {}).get("peak")]
+    otherwise = [str(one) for one in measured if card[str(one)].get("otherwise")]
+    measured = [one for one in measured if str(one) not in otherwise]
     parts = []
     for name, some in (
         ("checked only", [one for one in measured if not one.fitted]),
@@ -224,6 +203,10 @@ def table(out: Path, wanted: Sequence[Cell]) -> str:
     full = [str(one) for one in wanted if "out_of_memory" in card.get(str(one), {})]
     if full:
         parts.append("Out of memory on the card: " + ", ".join(full) + ".\n")
+    if otherwise:
+        parts.append(
+            "Layers held something else, for want of room in the host: " + ", ".join(otherwise) + ".\n"
+        )
     return "\n".join(parts)
 
 
