@@ -1,6 +1,7 @@
 """Screens in tests: the app with a home of its own, and run folders as a worker would have left them."""
 
 import math
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,9 +9,12 @@ from typing import Any
 
 import pytest
 
-from core.runs.events import Checkpoint, End, Error, Eval, Event, Start, Step, encode
+from core.runs.events import Checkpoint, End, Error, Eval, Event, EventLog, Start, Step, encode
 from core.runs.folder import RunFolder, create
+from core.runs.lock import write_facts
 from core.spec import dump_spec, parse_spec
+from tests.tui.steps import MODEL, InspectJob, Rows, box, report
+from tui import find_out, row_view
 from tui.app import FinetuiApp
 
 MakeRun = Callable[..., RunFolder]
@@ -58,3 +62,51 @@ def make_run(runs_dir: Path) -> MakeRun:
         return run
 
     return make
+
+
+@pytest.fixture
+def run(runs_dir: Path) -> RunFolder:
+    """A run whose worker is this very process, so that it counts as alive."""
+    folder = create(runs_dir, "owl")
+    spec = {"model": "Qwen/Qwen3-0.6B", "data": {"source": "a.jsonl"}, "name": "owl", "price_per_hour": 2.0}
+    folder.spec_file.write_text(dump_spec(parse_spec(spec), full=True))
+    write_facts(folder, os.getpid())
+    folder.lock_file.touch()
+    return folder
+
+
+@pytest.fixture
+def log(run: RunFolder) -> EventLog:
+    return EventLog(run.events_file)
+
+
+@pytest.fixture
+def job(monkeypatch: pytest.MonkeyPatch) -> InspectJob:
+    """Answers for the process that reads the data."""
+    job = InspectJob()
+    monkeypatch.setattr(find_out, "run_job_async", job)
+    return job
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "train.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+    (tmp_path / "valid.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def at_data(app: FinetuiApp, job: InspectJob, monkeypatch: pytest.MonkeyPatch) -> FinetuiApp:
+    monkeypatch.setattr(row_view, "Viewer", Rows)
+    app.journey.set("model", "/models/any")
+    return app
+
+
+@pytest.fixture
+def at_method(app: FinetuiApp, job: object) -> FinetuiApp:
+    app.journey.set("model", MODEL)
+    app.journey.set("data.source", "/data/train.jsonl")
+    app.journey.machine = box(24)
+    app.journey.report = report()
+    return app

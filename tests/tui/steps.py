@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,12 @@ from textual.css.query import NoMatches
 from textual.pilot import Pilot
 
 from core.errors import UserError
+from core.machine import look
+from core.machine.gpus import Gpu
+from core.machine.look import Machine
+
+GIB = 2**30
+MODEL = "Qwen/Qwen3-8B"  # its shape is in the catalogue: no network is asked
 
 MESSAGE = {
     "row": 1,
@@ -162,3 +169,10 @@ async def until(pilot: Pilot[Any], condition: Callable[[], object], seconds: flo
     while not holds():
         assert time.monotonic() < deadline, "it did not come to be"
         await pilot.pause(0.02)
+
+
+def box(gib: float) -> Machine:
+    """With one card that has so many GiB, all free."""
+    free = int(gib * GIB)
+    card = Gpu(0, "u", "NVIDIA GeForce RTX 4090", free, free, 0, (8, 9), True)
+    return dataclasses.replace(look(), gpus=(card,), torch=None)

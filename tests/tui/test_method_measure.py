@@ -11,8 +11,8 @@ from core.errors import UserError
 from core.plan import measuring
 from core.plan import trace as tracing
 from core.plan.measured import recall
-from tests.tui.steps import InspectJob, report, until
-from tests.tui.test_method_screen import GIB, MODEL, box, field, methods, opened, shown
+from tests.tui.steps import GIB, InspectJob, report, until
+from tests.tui.test_method_screen import field, methods, opened, shown
 from tui import find_out
 from tui.screens.method import MethodScreen
 from tui.widgets.ask import Ask
@@ -68,15 +68,6 @@ def job(monkeypatch) -> Job:
     monkeypatch.setattr(tracing, "run_job_async", job)
     monkeypatch.setattr(measuring, "choose", lambda spec, anyway: [])
     return job
-
-
-@pytest.fixture
-def at_method(app, job):
-    app.journey.set("model", MODEL)
-    app.journey.set("data.source", "/data/train.jsonl")
-    app.journey.machine = box(24)
-    app.journey.report = report()
-    return app
 
 
 def keys(app) -> dict[str, str]:
@@ -336,27 +327,3 @@ async def test_phases_have_room_on_a_tall_screen_alone(at_method, objective):
         assert field(at_method, "batch").dial.region.right <= 104, "no dial is cut"
         await pilot.resize_terminal(80, 24)
         await until(pilot, lambda: not panel.display and body.max_scroll_y == 0)
-
-
-async def test_the_users_own_prices_make_a_cost(at_method, finetui_home):
-    (finetui_home / "prices.yaml").write_text("RTX 4090: 0.42\n")
-    async with at_method.run_test(size=(80, 24)) as pilot:
-        await opened(at_method, pilot)
-        assert "to pay" in shown(at_method, "#brief")
-        price = field(at_method, "price_per_hour").dial
-        assert price.placeholder == "0.42 (auto)"
-        own = at_method.journey.plan.of("lora").cost
-        price.value = "0.84"
-        await until(pilot, lambda: at_method.journey.plan.of("lora").cost == pytest.approx(2 * own))
-        price.value = ""
-        await until(pilot, lambda: at_method.journey.get("price_per_hour") is None)
-        at_method.goto("review")
-        await until(pilot, lambda: "at 0.42 an hour" in shown(at_method, "#whole"))
-
-
-async def test_prices_that_are_wrong_are_said_and_stop_nothing(at_method, finetui_home):
-    (finetui_home / "prices.yaml").write_text("RTX 4090: cheap\n")
-    async with at_method.run_test(size=(80, 24)) as pilot:
-        await opened(at_method, pilot)
-        await until(pilot, lambda: "prices.yaml is not understood" in shown(at_method, "#hint"))
-        assert at_method.screen.problem() == ""

@@ -6,39 +6,11 @@ import time
 import pytest
 from textual.widgets import OptionList, Static
 
-from core.machine import look
-from core.machine.gpus import Gpu
 from core.plan.advise import advise
-from tests.tui.steps import InspectJob, report, until
-from tui import find_out
+from tests.tui.steps import GIB, MODEL, box, report, until
 from tui.widgets.field import Field
 from tui.widgets.memory_bars import PARTS
 from tui.widgets.method_table import bars, figures, how_sure, room
-
-GIB = 2**30
-MODEL = "Qwen/Qwen3-8B"  # its shape is in the catalogue: no network is asked
-
-
-def box(gib: float):
-    free = int(gib * GIB)
-    card = Gpu(0, "u", "NVIDIA GeForce RTX 4090", free, free, 0, (8, 9), True)
-    return dataclasses.replace(look(), gpus=(card,), torch=None)
-
-
-@pytest.fixture
-def job(monkeypatch) -> InspectJob:
-    job = InspectJob()
-    monkeypatch.setattr(find_out, "run_job_async", job)
-    return job
-
-
-@pytest.fixture
-def at_method(app, job):
-    app.journey.set("model", MODEL)
-    app.journey.set("data.source", "/data/train.jsonl")
-    app.journey.machine = box(24)
-    app.journey.report = report()
-    return app
 
 
 def shown(app, what: str) -> str:
@@ -265,3 +237,27 @@ async def test_without_a_card_there_is_nothing_to_compile(at_method):
     async with at_method.run_test(size=(80, 24)) as pilot:
         await opened(at_method, pilot)
         assert not field(at_method, "compile").display
+
+
+async def test_the_users_own_prices_make_a_cost(at_method, finetui_home):
+    (finetui_home / "prices.yaml").write_text("RTX 4090: 0.42\n")
+    async with at_method.run_test(size=(80, 24)) as pilot:
+        await opened(at_method, pilot)
+        assert "to pay" in shown(at_method, "#brief")
+        price = field(at_method, "price_per_hour").dial
+        assert price.placeholder == "0.42 (auto)"
+        own = at_method.journey.plan.of("lora").cost
+        price.value = "0.84"
+        await until(pilot, lambda: at_method.journey.plan.of("lora").cost == pytest.approx(2 * own))
+        price.value = ""
+        await until(pilot, lambda: at_method.journey.get("price_per_hour") is None)
+        at_method.goto("review")
+        await until(pilot, lambda: "at 0.42 an hour" in shown(at_method, "#whole"))
+
+
+async def test_prices_that_are_wrong_are_said_and_stop_nothing(at_method, finetui_home):
+    (finetui_home / "prices.yaml").write_text("RTX 4090: cheap\n")
+    async with at_method.run_test(size=(80, 24)) as pilot:
+        await opened(at_method, pilot)
+        await until(pilot, lambda: "prices.yaml is not understood" in shown(at_method, "#hint"))
+        assert at_method.screen.problem() == ""

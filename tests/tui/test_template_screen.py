@@ -8,18 +8,11 @@ from textual.widgets import Input, Select, Static
 
 from core.data.chat_template.named import NAMES
 from core.errors import UserError
-from tests.tui.steps import InspectJob, Rows, report, until
+from tests.tui.steps import Rows, report, until
 from tui import find_out, row_view
 from tui.template_list import KNOWN_FOR, LEARN, names, offered
 from tui.widgets.progress_line import ProgressLine
 from tui.widgets.token_view import TokenView
-
-
-@pytest.fixture
-def job(monkeypatch) -> InspectJob:
-    job = InspectJob()
-    monkeypatch.setattr(find_out, "run_job_async", job)
-    return job
 
 
 @pytest.fixture

@@ -5,9 +5,7 @@ import math
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-import pytest
 from textual.pilot import Pilot
 from textual.widgets import RichLog, Static
 
@@ -17,7 +15,6 @@ from core.runs.events import (
     End,
     Error,
     Eval,
-    Event,
     EventLog,
     Finding,
     Gpu,
@@ -27,9 +24,7 @@ from core.runs.events import (
     Step,
     encode,
 )
-from core.runs.folder import RunFolder, create
-from core.runs.lock import write_facts
-from core.spec import dump_spec, parse_spec
+from core.runs.folder import RunFolder
 from tui.app import FinetuiApp
 from tui.screens.train import TrainScreen
 from tui.widgets.help import term_of
@@ -56,22 +51,6 @@ def gpus(count: int = 1, **changed: object) -> Gpu:
     }  # fmt: skip
     host = {"cpu": 0.5, "ram_used": 9 * GIB, "ram_total": 128 * GIB, "worker_cpu": 1.5, "worker_ram": 3 * GIB}
     return Gpu([{"index": i, **one} for i in range(count)], host)
-
-
-@pytest.fixture
-def run(runs_dir: Path) -> RunFolder:
-    """A run whose worker is this very process, so that it counts as alive."""
-    folder = create(runs_dir, "owl")
-    spec = {"model": "Qwen/Qwen3-0.6B", "data": {"source": "a.jsonl"}, "name": "owl", "price_per_hour": 2.0}
-    folder.spec_file.write_text(dump_spec(parse_spec(spec), full=True))
-    write_facts(folder, os.getpid())
-    folder.lock_file.touch()
-    return folder
-
-
-@pytest.fixture
-def log(run: RunFolder) -> EventLog:
-    return EventLog(run.events_file)
 
 
 async def until(pilot: Pilot, holds: Callable[[], object], what: str) -> None:
@@ -333,34 +312,3 @@ async def test_resizing_lets_the_layout_give_way_and_come_back(
         await until(pilot, lambda: screen.query_one("#gpus").size.height == 3, "the low panel")
         await pilot.resize_terminal(120, 40)
         await until(pilot, lambda: screen.query_one("#gpus").size.height == 6, "the high panel")
-
-
-def frozen(run: RunFolder) -> None:
-    """A whole finished run with fixed times, so that a picture of it never changes."""
-    events: list[tuple[float, Event]] = [(0, Start(1)), (4, Stage("load", 4 * GIB, 4 * GIB, "bytes"))]
-    for n in range(1, 401):
-        at = 20 + n * 0.4
-        events.append((at, step(n)))
-        if n % 5 == 0:
-            events.append((at, gpus(utilisation=0.97 if n % 50 else 0.4)))
-        if n % 40 == 0:
-            events.append((at, Eval(n, 1.3 + 3 * math.exp(-n / 60))))
-            events.append((at, Sample(n, "user\nWhat is a rank?\nassistant", "The size of an adapter.")))
-    events += [(181, Checkpoint(400, "adapter", "end")), (182, End("finished"))]
-    lines = [encode(event, i, BEGUN + at) for i, (at, event) in enumerate(events, 1)]
-    run.events_file.write_bytes(b"".join(lines))
-    run.log.write_text("the worker's last line\n")
-    run.worker_file.unlink()
-
-
-@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
-def test_it_looks_as_it_did(
-    snap_compare: Callable, finetui_home: Path, runs_dir: Path, run: RunFolder, size: tuple[int, int]
-) -> None:
-    frozen(run)
-
-    async def show(pilot: Pilot) -> None:
-        await opened(pilot, run, clock=lambda: BEGUN + 300)
-
-    app = FinetuiApp(runs_dir=runs_dir, home=finetui_home)
-    assert snap_compare(app, terminal_size=size, run_before=show)
