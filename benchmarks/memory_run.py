@@ -25,7 +25,7 @@ from core.spec import RunSpec
 from core.train import failures
 from core.train.ready import keep_compiled
 
-LEFT = 128 * 2**20
+LEFT = 192 * 2**20
 """Bytes left of a cell from which on the next begins in a process of its own."""
 
 Row = dict[str, Any]
@@ -65,13 +65,20 @@ def answer(run: Callable[[Row, Path, Row], None], request: Row) -> Row:
             row |= {"error": f"{type(error).__name__}: {str(error)[:300]}", "ends": True}
     gc.collect()
     if cuda:
-        with contextlib.suppress(RuntimeError):  # an error of CUDA's own stays with the process
-            torch._C._cuda_clearCublasWorkspaces()
-            torch.cuda.empty_cache()
-            torch._C._host_emptyCache()
-            torch.cuda.reset_peak_memory_stats()
-            row["ends"] = row["ends"] or torch.cuda.memory_allocated() > LEFT
+        row["ends"] = row["ends"] or emptied() > LEFT
     return row | {"took": round(time.monotonic() - begun, 1)}
+
+
+def emptied() -> int:
+    """Bytes of the card that are still allocated when torch has given back all that it can."""
+    import torch
+
+    with contextlib.suppress(RuntimeError):  # an error of CUDA's own stays with the process
+        for name in ("_cuda_clearCublasWorkspaces", "_host_emptyCache"):
+            getattr(torch._C, name, int)()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    return int(torch.cuda.memory_allocated())
 
 
 @dataclass(frozen=True)
