@@ -131,7 +131,8 @@ class Try:
     spec: RunSpec
     planned: Estimate
     limit: bool
-    """Memory decides on the setting: with more of it another would be chosen."""
+    """Memory decides on the setting: with more of it more rows at a time or another place of the dial would
+    be chosen."""
 
     def __str__(self) -> str:
         return f"{self.cell}:{self.role}"
@@ -172,7 +173,7 @@ def tries(cell: Cell, folder: Path, machine: Machine) -> tuple[list[Try], list[d
         work = work_of(spec, shape, cell.card, report, plan.recommended)
         found, estimate = choose(work, have)
         free, _ = choose(work, NO_LIMIT)
-        limit = free.setting != found.setting
+        limit = _places(free.setting) != _places(found.setting)
         run.append(planned("recommended", plan.recommended, found.setting, estimate, limit))
     else:
         told.append(_told(cell, "recommended", have, nothing_fits=True))
@@ -187,6 +188,10 @@ def tries(cell: Cell, folder: Path, machine: Machine) -> tuple[list[Try], list[d
     else:
         run.append(one)
     return run, told
+
+
+def _places(setting: Setting) -> tuple[int, float, str]:
+    return setting.batch, setting.recompute, setting.optimizer
 
 
 def least_of(

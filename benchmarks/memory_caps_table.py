@@ -35,6 +35,7 @@ def _goals(recommended: Sequence[Row], larger: Sequence[Row]) -> list[str]:
     none = [one for one in recommended if one.get("nothing_fits")]
     tried = [one for one in larger if "fits" in one]
     wrong = [one for one in tried if one["fits"]]
+    near = [one for one in wrong if _planned(one) <= 1]
     limit = [share(one) for one in ran if one.get("limit") and one.get("peak")]
     cells = len({one["cell"].rpartition(":")[0] for one in (*recommended, *larger)})
     far, left = (sum(1 for one in larger if key in one) for key in ("not_tried", "no_larger"))
@@ -59,6 +60,7 @@ def _goals(recommended: Sequence[Row], larger: Sequence[Row]) -> list[str]:
     for words, some in (
         ("Ran out of memory", short),
         ("Called too big, and ran", [f"{one['cell']} ({_planned(one):.0%} planned)" for one in wrong]),
+        ("Of those planned to fit the card, but not with the plan's reserve", [one["cell"] for one in near]),
         ("Held something else than planned", [one["cell"] for one in (*ran, *tried) if one.get("otherwise")]),
     ):
         if some:
