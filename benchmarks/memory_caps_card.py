@@ -32,7 +32,8 @@ def run(request: Row, home: Path, row: Row) -> None:
     lengths = np.minimum(mix.lengths(), spec.length)
 
     def rows(layout: Any, shape: ModelShape) -> tuple[RunSpec, Rows]:
-        return fullest(spec, mix, lengths, layout, shape.vocab)
+        few, taken, row["tokens"] = fullest(spec, mix, lengths, layout, shape.vocab)
+        return few, taken
 
     row["fits"] = False
     with as_beside(request["size"], request["ram"], row), planned(request["recorded"]):
@@ -50,8 +51,8 @@ def run(request: Row, home: Path, row: Row) -> None:
     row["fits"] = True
 
 
-def fullest(spec: RunSpec, mix: Mix, lengths: Any, layout: Any, vocab: int) -> tuple[RunSpec, Rows]:
-    """A spec of the steps that go through the run's fullest passes, and their rows."""
+def fullest(spec: RunSpec, mix: Mix, lengths: Any, layout: Any, vocab: int) -> tuple[RunSpec, Rows, int]:
+    """A spec of the steps that go through the run's fullest passes, their rows, and the fullest's tokens."""
     import numpy as np
 
     from core.train import measure_passes
@@ -67,7 +68,7 @@ def fullest(spec: RunSpec, mix: Mix, lengths: Any, layout: Any, vocab: int) -> t
     few: dict[str, Any] = {"steps": len(made.hot) // accumulate, "epochs": None, "accumulate": accumulate}
     never = {"save": spec.save.model_copy(update={"every": 1_000_000})}
     seldom = {"evaluate": spec.evaluate.model_copy(update={"every": None})}
-    return spec.model_copy(update={**few, **never, **seldom}), Rows(train_on, held_out)
+    return spec.model_copy(update={**few, **never, **seldom}), Rows(train_on, held_out), made.tokens
 
 
 def row_of(length: int, mix: Mix, vocab: int, seed: int) -> dict[str, list[int]]:

@@ -71,15 +71,21 @@ def _goals(recommended: Sequence[Row], larger: Sequence[Row]) -> list[str]:
 def _shares(limited: Sequence[Row]) -> list[str]:
     if not limited:
         return []
-    lines = ["| where memory decides | cells | planned | tensors | pool |", "|---|---|---|---|---|"]
+    lines = [
+        "| where memory decides | cells | planned | tensors | pool | tokens of the fullest pass |",
+        "|---|---|---|---|---|---|",
+    ]
     for mix in dict.fromkeys(one["mix"] for one in limited):
         some = [one for one in limited if one["mix"] == mix]
         shares = [
             f"{statistics.median(way(one) for one in some):.0%}, least {min(way(one) for one in some):.0%}"
-            for way in (_planned, tensors, share)
+            for way in (_planned, tensors, share, tokens)
         ]
         lines.append(f"| {mix} | {len(some)} | {' | '.join(shares)} |")
-    return [*lines, "\nShares of the card, CUDA's context among them: the median, and the least.\n"]
+    said = (
+        "Shares of the card, CUDA's context among them, and of the tokens that were planned for: the median, "
+    )
+    return [*lines, f"\n{said}and the least.\n"]
 
 
 def _long(recommended: Sequence[Row], larger: Sequence[Row]) -> list[str]:
@@ -139,6 +145,11 @@ def share(one: Row) -> float:
 def tensors(one: Row) -> float:
     """Of the card that tensors and CUDA's context took at the fullest moment."""
     return float((one["peak"] + CONTEXT) / (one["gib"] * GIB))
+
+
+def tokens(one: Row) -> float:
+    """Of those that the plan reckoned with, rows times length, what the run's fullest pass has."""
+    return float(one["tokens"] / (one["setting"]["batch"] * one["length"]))
 
 
 def _planned(one: Row) -> float:

@@ -95,11 +95,11 @@ def test_the_fullest_passes_of_the_run_are_made():
         "length": 3072,
     }
     spec, lengths = parse_spec(told), np.minimum(mix.lengths(), 3072)
-    few, rows = memory_caps_card.fullest(spec, mix, lengths, Layout("lines", None, 3072), 1000)
+    few, rows, tokens = memory_caps_card.fullest(spec, mix, lengths, Layout("lines", None, 3072), 1000)
     assert (few.steps, few.accumulate, few.batch) == (2, 2, 4) and len(rows.train) == 16
     sizes = [len(row["input_ids"]) for row in rows.train]
     first = sum(sizes[:4])
-    assert first == sum(sizes[8:12]) > 2 * 4 * lengths.mean(), "the fullest comes twice"
+    assert tokens == first == sum(sizes[8:12]) > 2 * 4 * lengths.mean(), "the fullest comes twice"
     assert max(sizes[4:8]) == max(sizes) == lengths.max()
     assert all(0 < sum(row["learned"]) < len(row["learned"]) for row in rows.train)
     assert max(len(row["input_ids"]) for row in rows.held_out) <= 3072
@@ -164,6 +164,7 @@ def test_the_table_tells_what_ran_out_and_what_was_wrongly_too_big(planned):
     tried: list[Try] = [one for _, run, _ in planned for one in run]
     for one in tried:
         row = one.to_dict() | {"fits": True, "took": 2.0, "peak": one.planned.peak // 2, "otherwise": False}
+        row["tokens"] = one.spec.batch * one.spec.length // 4
         row["reserved"] = int(0.9 * one.cell.gib * GIB) - CONTEXT
         rows.append(row)
     first = next(row for row in rows if row["role"] == "recommended" and row.get("fits"))
@@ -173,6 +174,7 @@ def test_the_table_tells_what_ran_out_and_what_was_wrongly_too_big(planned):
     text = table(rows)
     assert f"| 1 of {sum(one.role == 'recommended' for one in tried)} | 0 |" in text
     assert f"ran | {wrong} of {len(planned)} cells" in text and "median 90%, least 90%, 0 of" in text
+    assert "| 25%, least 25% |" in text
     name = first["cell"].rpartition(":")[0]
     assert f"Ran out of memory: {name}:recommended." in text
     lines = [line for line in text.splitlines() if line.startswith(f"| {name} |")]
