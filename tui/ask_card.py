@@ -85,14 +85,15 @@ async def measured(journey: Journey, method: str, on_progress: Progress) -> Answ
     asked = resolve(spec, plan, shape, report)
     found = await measuring.measure_async(asked, on_progress=on_progress)
     assert journey.machine is not None
-    plain = measuring.formula_for(found, shape, card_here(asked, journey.machine), report)
+    card = card_here(asked, journey.machine)
+    plain = measuring.formula_for(found, shape, card, report)
     before, after = ({name: getattr(one, name) for name in SETTINGS} for one in (asked, found.spec))
     if not found.fits:
         why = str(found.told["why"])
         return Answer(method, None, plain, why, before, after, others=found.others)
     estimate, unkept = measuring.estimate_of(found, plain), ""
     try:
-        measuring.kept(found, shape, plain)
+        measuring.kept(found, shape, plain, measuring.expected_for(found, shape, card, report))
     except OSError as error:
         unkept = error.strerror or str(error)
     if not found.changes:

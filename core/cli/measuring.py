@@ -51,7 +51,8 @@ def measured(spec: RunSpec, vram: float | None, card: str | None, as_json: bool)
     plain = measuring.formula_for(found, prepared.shape, here, prepared.report)
     estimate = None
     if found.fits:
-        estimate = measuring.estimate_of(found, plain) if cap else _kept(found, plain, prepared.shape)
+        expected = measuring.expected_for(found, prepared.shape, here, prepared.report)
+        estimate = _kept(found, plain, prepared.shape, expected, cap is None)
     where = f"{here.name}, standing for {smaller.name}" if smaller else here.name
     if as_json:
         show.answer(_json(found, plain, estimate, where))
@@ -61,11 +62,13 @@ def measured(spec: RunSpec, vram: float | None, card: str | None, as_json: bool)
         raise typer.Exit(1)
 
 
-def _kept(found: Measured, plain: Estimate, shape: Any) -> Estimate:
+def _kept(found: Measured, plain: Estimate, shape: Any, expected: float | None, keeps: bool) -> Estimate:
     from core.plan import measuring
 
+    if not keeps:
+        return measuring.estimate_of(found, plain)
     try:
-        return measuring.kept(found, shape, plain)
+        return measuring.kept(found, shape, plain, expected)
     except OSError as error:
         show.say(f"what was measured could not be kept: {error.strerror or error}")
         return measuring.estimate_of(found, plain)

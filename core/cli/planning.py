@@ -149,6 +149,8 @@ def _plan(made: Plan) -> str:
             merge = f", a later merge {gib(peaks.merge)}" if peaks.merge else ""
             beside = f"; beside the card {gib(peaks.ram)} of RAM, {gib(peaks.disk)} of disk"
             text += f"\nMemory: {told}{merge}{beside}.\nMemory is {one.sure}."
+        if one.pace:
+            text += f"\nTokens/s are the form's, {one.sure_of_speed}."
         text += f"\nThe first step after about {duration(one.first_step)}, without what is to be downloaded."
     names = {"full": "full tuning", "lora": "LoRA", "qlora": "QLoRA"}
     for one in made.methods:

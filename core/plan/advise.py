@@ -12,13 +12,14 @@ from core.numbers import gib, percent
 from core.plan import defaults, findings
 from core.plan.cards import Card, card_here, room
 from core.plan.choose import choose
+from core.plan.corrected import Pace
 from core.plan.dial import holds, in_words
 from core.plan.estimate import Estimate
 from core.plan.memory import Bytes
 from core.plan.objective import objective_of
 from core.plan.search import Found
 from core.plan.ways_out import WaysOut, ways_out
-from core.plan.work import first_step_of, rate_of, seconds_of, steps_of, work_of
+from core.plan.work import first_step_of, speed_of, steps_of, work_of
 from core.spec import Method, Objective, RunSpec
 
 ENOUGH_FOR_FULL = 2_000_000
@@ -59,6 +60,8 @@ class MethodPlan:
     """Seconds from the start to the first step: libraries, weights from the disk, compiling; no download."""
     estimate: Estimate | None = None
     """Every phase's peak, RAM and disk, with the kind and the error of what is said."""
+    pace: Pace | None = None
+    """What the speed was bettered by; None: it is the form's."""
     out: WaysOut | None = None
     """Of a method that does not fit: what would make it fit. None: it fits, or nobody asked."""
 
@@ -81,11 +84,17 @@ class MethodPlan:
             said += f"; what comes and goes corrected {self.estimate.correction:.2f} times"
         return said + (f" ({self.estimate.of})" if self.estimate.of else "")
 
+    @property
+    def sure_of_speed(self) -> str:
+        """What the speed was corrected by; empty: by nothing."""
+        return f"corrected {self.pace.factor:.2f} times ({self.pace.of})" if self.pace else ""
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON: bytes, seconds, tokens."""
         estimate = self.estimate.to_dict() if self.estimate else None
         out = {**asdict(self.out), "line": self.out.line} if self.out else None
         known = {"bytes": self.bytes.to_dict(), "estimate": estimate, "out": out, "sure": self.sure}
+        known["sure_of_speed"] = self.sure_of_speed
         return {**asdict(self), **known, "peak": self.peak}
 
 
@@ -147,7 +156,8 @@ def _plan(
     work = work_of(spec, shape, card, report, method)
     found, estimate = choose(work, room(card), known)
     chosen = found.setting
-    seconds = seconds_of(work, chosen)
+    speed = speed_of(work, chosen)
+    seconds = speed.seconds
     price = price_of(spec, card)
     cost = seconds / 3600 * price if seconds is not None and price is not None else None
     kept = in_words(holds(chosen.recompute, shape.layers, chosen.host))
@@ -165,7 +175,7 @@ def _plan(
         defaults.learning_rate(spec, shape, method, work.objective),
         work.epochs,
         steps_of(work, chosen.batch),
-        rate_of(work, chosen),
+        speed.tokens_per_second,
         seconds,
         cost,
         _reason(card, found, estimate, kept) if able else "cannot be used on weights stored like these",
@@ -176,6 +186,7 @@ def _plan(
         kept,
         first_step_of(work, chosen),
         estimate,
+        speed.pace,
         ways_out(spec, shape, card, report, method, estimate.peak - room(card))
         if ways and able and not found.fits
         else None,

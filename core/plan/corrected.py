@@ -6,6 +6,8 @@
 | others of its kind, card and versions | what comes and goes, times a factor between 0.8 and 1.3 |
 | a smaller job of this model | at least what that took, whatever the factor says |
 
+Speed alike: this very job's, or the middle one of the three nearest.
+
 The factor is the largest among the three nearest, so that none of them would have been promised too little.
 What stands (weights, adapters, gradients, moments) is counted, not guessed, and is left as it is. On a CPU
 what is resident is mostly libraries, so there only the very same job tells anything.
@@ -25,10 +27,21 @@ from core.plan.memory import Bytes
 BOUNDS = (0.8, 1.3)
 """Of the factor: what is further off is another thing than the closed form's error."""
 NEAREST = 3
+PACES = (1 / 3, 3.0)
+"""Bounds of how much faster another job may have been than its form says, to tell of this one."""
 KIND = ("method", "objective", "precision", "compiled", "recorded", "host", "dora", "dropout")
 """Settings that must be the same for one job to tell anything of another."""
 SAME = ("optimizer", "rank", "targets", "packing", *KIND)
 """Those that must be the same for a job to be no more than another."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a job will be, as a share of what the form of speed says."""
+
+    factor: float
+    of: str
+    """What it was learned from, in words."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +72,7 @@ class Lessons:
         very = self._very.get(_key(job))
         if very and before:
             found = at_least(scaled(plain, 0.0), very.tensors, plain)
-            of = f"this very job, {'measured' if very.by == 'measure' else 'a run of it'} before"
+            of = f"this very job, {_how(very)} before"
             return Better(found, passing(found) / before, of, very)
         factor, of = self._factor(job) or (1.0, "")
         found = scaled(plain, factor) if of else plain
@@ -67,6 +80,17 @@ class Lessons:
             if one.tensors > found.tensors and is_less(one.job, job):
                 found, of = at_least(found, one.tensors, plain), said(one)
         return Better(found, passing(found) / before, of) if of and before else Better(plain)
+
+    def pace(self, job: Job) -> Pace | None:
+        """None: nothing of its kind was timed."""
+        very = self._very.get(_key(job))
+        if very and very.pace:
+            return Pace(very.pace, f"this very job, {_how(very)} before")
+        near = _nearest(job, [one for one in self._records if one.pace is not None])
+        if not near:
+            return None
+        middle = sorted(near, key=lambda one: one.pace or 0.0)[len(near) // 2]
+        return Pace(min(PACES[1], max(PACES[0], middle.pace or 1.0)), _said_of(near))
 
     def _factor(self, job: Job) -> tuple[float, str] | None:
         """Of jobs of the kind, and the words; one for all places of the dial and all rows at a time, so that
@@ -89,6 +113,10 @@ class Lessons:
                 if one.job.model == job.model and [one.job.settings.get(key) for key in SAME] == own
             ]
         return self._smaller[what]
+
+
+def _how(record: Record) -> str:
+    return "measured" if record.by == "measure" else "a run of it"
 
 
 def _key(job: Job) -> str:
@@ -157,15 +185,21 @@ def at_least(held: Bytes, tensors: int, like: Bytes) -> Bytes:
 
 
 def _learned(job: Job, records: Sequence[Record]) -> tuple[float, str] | None:
-    kind = [one for one in records if all(one.job.settings.get(key) == job.settings[key] for key in KIND)]
-    kind = [one for one in kind if one.factor is not None]
-    near = sorted(kind, key=lambda one: distance(one.job, job))[:NEAREST]
+    near = _nearest(job, [one for one in records if one.factor is not None])
     if not near:
         return None
     least, most = BOUNDS
-    factor = min(most, max(least, *(one.factor or 1.0 for one in near)))
-    others = f", and {len(near) - 1} more" if len(near) > 1 else ""
-    return factor, said(near[0]) + others
+    return min(most, max(least, *(one.factor or 1.0 for one in near))), _said_of(near)
+
+
+def _nearest(job: Job, records: Sequence[Record]) -> list[Record]:
+    """Those of the job's kind that are most like it."""
+    kind = [one for one in records if all(one.job.settings.get(key) == job.settings[key] for key in KIND)]
+    return sorted(kind, key=lambda one: distance(one.job, job))[:NEAREST]
+
+
+def _said_of(near: Sequence[Record]) -> str:
+    return said(near[0]) + (f", and {len(near) - 1} more" if len(near) > 1 else "")
 
 
 def said(record: Record) -> str:

@@ -75,11 +75,19 @@ class Record:
     tokens_per_second: float | None = None
     estimate: dict[str, Any] | None = None
     """All phases and parts, where it was measured (`core.plan.estimate`)."""
+    expected: float | None = None
+    """Tokens a second that the form of speed says of it, on a middling card where this one's rates are not
+    known."""
 
     @property
     def factor(self) -> float | None:
         """How much of what the closed form says comes and goes there was; None: it says nothing does."""
         return self.passing / self.formula if self.formula > 0 else None
+
+    @property
+    def pace(self) -> float | None:
+        """How fast it was, as a share of what the form of speed says; None: not known."""
+        return self.tokens_per_second / self.expected if self.tokens_per_second and self.expected else None
 
 
 def passing(held: Bytes) -> int:
@@ -103,9 +111,10 @@ def record_of(
     standing: int | None = None,
     tokens_per_second: float | None = None,
     estimate: dict[str, Any] | None = None,
+    expected: float | None = None,
 ) -> Record:
     """What a resolved spec took. `tokens`: of its fullest pass. `standing`: bytes of tensors that are there
-    all the time, where they were counted; None: as the closed form counts them."""
+    all the time, where they were counted; None: as the closed form counts them. The rest as in `Record`."""
     how = {"on_gpu": on_gpu, "compiled": compiled, "recorded": recorded}
     job = job_of(spec, shape, card=card, objective=objective, host=host, **how)
     at = spec.model_copy(update={"length": max(1, tokens // (spec.batch or 1))})
@@ -123,6 +132,7 @@ def record_of(
         round(time.time(), 3),
         tokens_per_second,
         estimate,
+        expected,
     )
 
 
@@ -236,7 +246,8 @@ def _record(line: bytes) -> Record | None:
     try:
         raw = json.loads(line)
         job = Job(**{one.name: raw["job"][one.name] for one in fields(Job)})
-        return Record(**{**{one.name: raw[one.name] for one in fields(Record)}, "job": job})
+        told = {one.name: raw[one.name] for one in fields(Record) if one.name in raw}
+        return Record(**{**told, "job": job})
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -27,7 +27,7 @@ from core.plan.estimate import Estimate
 from core.plan.measured import record_of, remember
 from core.plan.memory import Bytes
 from core.plan.phases import formula
-from core.plan.work import Setting, work_of
+from core.plan.work import Setting, Work, expected_of, work_of
 from core.runs.start import choose
 from core.spec import RunSpec
 
@@ -97,8 +97,11 @@ async def measure_async(
     return Measured(spec, tuple(changes), told)
 
 
-def kept(measured: Measured, shape: ModelShape, plain: Estimate) -> Estimate:
-    """`estimate_of`, which is kept too: the next estimate is the better for it. OSError: it cannot be."""
+def kept(measured: Measured, shape: ModelShape, plain: Estimate, expected: float | None = None) -> Estimate:
+    """`estimate_of`, which is kept too: the next estimate is the better for it. OSError: it cannot be.
+
+    `expected`: tokens a second by the form of speed.
+    """
     found, told = estimate_of(measured, plain), measured.told
     record = record_of(
         measured.spec,
@@ -115,6 +118,7 @@ def kept(measured: Measured, shape: ModelShape, plain: Estimate) -> Estimate:
         standing=sum(told["parts"].values()),
         tokens_per_second=told["tokens_per_second"],
         estimate=found.to_dict(),
+        expected=expected,
     )
     remember(record)
     return found
@@ -122,7 +126,21 @@ def kept(measured: Measured, shape: ModelShape, plain: Estimate) -> Estimate:
 
 def formula_for(measured: Measured, shape: ModelShape, card: Card, report: dict[str, Any] | None) -> Estimate:
     """The closed form of what was measured, as if nothing had been measured before."""
-    spec, told = measured.spec, measured.told
+    return formula(*_as_it_was(measured, measured.spec, shape, card, report))
+
+
+def expected_for(
+    measured: Measured, shape: ModelShape, card: Card, report: dict[str, Any] | None
+) -> float | None:
+    """Tokens a second by the form of speed; the steps that were measured have two passes at most."""
+    few = measured.spec.model_copy(update={"accumulate": min(measured.spec.accumulate or 1, 2)})
+    return expected_of(*_as_it_was(measured, few, shape, card, report))
+
+
+def _as_it_was(
+    measured: Measured, spec: RunSpec, shape: ModelShape, card: Card, report: dict[str, Any] | None
+) -> tuple[Work, Setting]:
+    told = measured.told
     method = spec.method if spec.method != "auto" else "lora"  # never auto here
     work = work_of(spec, shape, replace(card, here=False), report, method)
     setting = Setting(
@@ -133,7 +151,7 @@ def formula_for(measured: Measured, shape: ModelShape, card: Card, report: dict[
         compiled=bool(told.get("compiled")),
         recorded=bool(told.get("engine", {}).get("recorded")),
     )
-    return formula(work, setting)
+    return work, setting
 
 
 def estimate_of(measured: Measured, plain: Estimate) -> Estimate:

@@ -10,7 +10,7 @@ from core.plan import compiling, memory
 from core.plan.dial import holds, may_record
 from core.plan.memory import Bytes, host_holds
 from core.plan.objective import LEAST_BATCH
-from core.plan.work import Setting, Work, bytes_of, rate_of, training_of
+from core.plan.work import Setting, Work, bytes_of, expected_of, training_of
 
 UNEVEN = 1 / 8
 """Share by which a step's rows may differ from what was wanted, where passes of an odd size fill the card."""
@@ -205,4 +205,4 @@ def _may_wait(work: Work, compiled: bool) -> bool:
 
 def _pace(work: Work, setting: Setting) -> float:
     """What settings are compared by; on a card that is not known as on a middling one."""
-    return rate_of(replace(work, card=compiling.rated(work.card)), setting) or 0.0
+    return expected_of(work, setting) or 0.0

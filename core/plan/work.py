@@ -10,7 +10,7 @@ from typing import Any
 from core.models.shape import ModelShape
 from core.plan import compiling, defaults, measured, memory, speed
 from core.plan.cards import Card
-from core.plan.corrected import Better, Lessons, lessons_on
+from core.plan.corrected import Better, Lessons, Pace, lessons_on
 from core.plan.measured import Job
 from core.plan.memory import Bytes
 from core.plan.objective import SEQUENCES, objective_of
@@ -158,8 +158,36 @@ def _plain(work: Work, setting: Setting) -> Bytes:
     return replace(held, optimizer=held.optimizer // 4) if paged else held
 
 
+@dataclass(frozen=True)
+class Speed:
+    """How fast a run will be; None: not known."""
+
+    tokens_per_second: float | None
+    seconds: float | None
+    """Of the whole run, with what compiling takes."""
+    pace: Pace | None = None
+    """What bettered the form; None: nothing was known."""
+
+
+def speed_of(work: Work, setting: Setting) -> Speed:
+    """By the form, and by how fast such jobs were here before. Then a card's rates need not be known."""
+    pace = work.lessons.pace(job_of(work, setting)) if work.lessons else None
+    factor = pace.factor if pace else 1.0
+    rate = expected_of(work, setting) if pace else rate_of(work, setting)
+    training = training_of(work, setting, typical=pace is not None)
+    seconds = None
+    if training is not None:
+        seconds = training / factor + (compiling.SECONDS if setting.compiled else 0.0)
+    return Speed(rate * factor if rate else None, seconds, pace)
+
+
+def expected_of(work: Work, setting: Setting) -> float | None:
+    """As `rate_of`, with the rates of a middling card where the card's own are not known."""
+    return rate_of(replace(work, card=compiling.rated(work.card)), setting)
+
+
 def rate_of(work: Work, setting: Setting) -> float | None:
-    """Useful tokens a second; None where the card's rate is not known."""
+    """Useful tokens a second by the form; None where the card's rate is not known."""
     sequences = setting.batch * SEQUENCES[work.objective]
     mean, useful = _useful(work, sequences)
     return speed.tokens_per_second(
@@ -189,14 +217,6 @@ def steps_of(work: Work, batch: int) -> int | None:
     return max(1, round(math.ceil(work.lines / (batch * work.accumulate(batch))) * work.epochs))
 
 
-def seconds_of(work: Work, setting: Setting) -> float | None:
-    """Of the whole run, with what compiling takes; None where steps or the card's rate are not known."""
-    training = training_of(work, setting, typical=False)
-    if training is None:
-        return None
-    return training + (compiling.SECONDS if setting.compiled else 0.0)
-
-
 def first_step_of(work: Work, setting: Setting) -> float:
     """Seconds from the start to the first step, without a download."""
     stored = work.shape.parameters * 2
@@ -204,7 +224,8 @@ def first_step_of(work: Work, setting: Setting) -> float:
 
 
 def training_of(work: Work, setting: Setting, *, typical: bool = True) -> float | None:
-    """Seconds of the steps. `typical`: a card that is not known is taken for a middling one."""
+    """Seconds of the steps by the form; None where steps or the card's rate are not known. `typical`: a card
+    that is not known is taken for a middling one."""
     if typical:
         work = replace(work, card=compiling.rated(work.card))
     steps, rate = steps_of(work, setting.batch), rate_of(work, setting)

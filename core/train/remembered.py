@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from core.plan.measured import record_of, remember
@@ -35,8 +36,31 @@ def of_run(
         tensors=watch.peak,
         by="run",
         tokens_per_second=watch.tokens / watch.seconds if watch.seconds else None,
+        expected=_expected(spec, known, engine, lengths),
     )
     try:
         remember(record)
     except OSError as error:
         print(f"what this run took could not be kept: {error}", file=sys.stderr)
+
+
+def _expected(spec: RunSpec, known: Settled, engine: Any, lengths: Any) -> float | None:
+    """Tokens a second by the form of speed, of rows or packs of such lengths."""
+    from core.data.lengths import describe
+    from core.machine import look
+    from core.plan.cards import card_here
+    from core.plan.work import Setting, expected_of, work_of
+
+    report = {"lengths": describe(lengths.tolist()), "train_rows": len(lengths), "objective": known.objective}
+    method = spec.method if spec.method != "auto" else "lora"  # never auto here
+    work = work_of(spec, known.shape, card_here(spec, look()), report, method)
+    work = replace(work, packed=float(lengths.mean()) if spec.packing else None)
+    setting = Setting(
+        spec.optimizer,
+        spec.batch or 1,
+        float(spec.recompute),
+        host=engine.holder.host is not None,
+        compiled=engine.compiled,
+        recorded=engine.recorded,
+    )
+    return expected_of(work, setting)

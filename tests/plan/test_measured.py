@@ -12,14 +12,14 @@ import pytest
 
 from core.job import environment
 from core.plan import measured
-from core.plan.cards import card_here
-from core.plan.corrected import BOUNDS, Lessons, estimated, is_less, lessons_on
+from core.plan.cards import card_here, room
+from core.plan.corrected import BOUNDS, PACES, Lessons, estimated, is_less, lessons_on
 from core.plan.estimate import Estimate
 from core.plan.ladder import bytes_of
 from core.plan.measured import Record, data_of, job_of, passing, recall, record_of, remember, versions
 from core.plan.phases import formula as phases_formula
 from core.plan.search import fastest
-from core.plan.work import Setting, work_of
+from core.plan.work import Setting, expected_of, work_of
 from core.plan.work import job_of as job_of_setting
 from core.spec import RunSpec, parse_spec
 from tests.plan.boxes import GIB, box, gpu, model
@@ -109,6 +109,52 @@ def test_other_versions_tell_nothing():
     assert lessons_on("NVIDIA H200") is None
     remember(record)
     assert lessons_on("NVIDIA H200")
+
+
+def timed(spec: RunSpec, pace: float, **on: Any) -> Record:
+    return replace(seen(spec, 1.0, **on), tokens_per_second=1000 * pace, expected=1000.0)
+
+
+def test_speed_is_this_very_jobs_or_the_middle_ones_of_the_nearest():
+    spec = resolved(batch=8)
+    others = [timed(resolved(batch=batch), pace) for batch, pace in ((1, 0.7), (2, 0.9), (4, 1.4))]
+    far = timed(resolved(batch=2), 0.1, shape=QWEN)
+    lessons = Lessons([far, *others])
+    pace = lessons.pace(job(spec))
+    assert pace and pace.factor == 0.9 and pace.of.endswith(", and 2 more")
+    pace = Lessons([timed(spec, 0.2), *others]).pace(job(spec))
+    assert pace and pace.factor == pytest.approx(0.2) and pace.of == "this very job, a run of it before"
+    assert Lessons([far]).pace(job(spec)) is not None
+    assert Lessons([timed(spec, 9.0, shape=QWEN)]).pace(job(spec)).factor == PACES[1]  # type: ignore[union-attr]
+    assert Lessons([timed(spec, 0.5, compiled=False), seen(spec, 1.0)]).pace(job(spec)) is None
+
+
+@pytest.mark.parametrize("name", ["NVIDIA GeForce RTX 4090", "NVIDIA Something New"])
+def test_a_plan_goes_as_fast_as_such_jobs_went_here(name):
+    from core.plan.advise import advise
+
+    spec = parse_spec({"model": "m", "data": "d", "steps": 100})
+    machine = box(replace(gpu(24, capability=(8, 9)), name=name))
+    plain = advise(spec, machine, LLAMA).of("qlora")
+    work = work_of(spec, LLAMA, card_here(spec, machine), None, "qlora")
+    setting = fastest(work, room(work.card)).setting
+    expected = expected_of(work, setting)
+    assert (plain.tokens_per_second is None) == ("New" in name) and expected
+    remember(replace(timed(resolved(), 0.5), job=job_of_setting(work, setting), formula=0, tensors=1))
+    found = advise(spec, machine, LLAMA).of("qlora")
+    assert found.tokens_per_second == pytest.approx(0.5 * expected) and found.pace
+    assert found.sure_of_speed.startswith("corrected 0.50 times (")
+    rest = 30.0 if setting.compiled else 0.0
+    assert plain.seconds is None or found.seconds - rest == pytest.approx(2 * (plain.seconds - rest))
+
+
+def test_a_line_without_the_speeds_form_is_still_read():
+    remember(seen(resolved(), 1.1))
+    line = json.loads(measured.path().read_text())
+    del line["expected"]
+    measured.path().write_text(json.dumps(line) + "\n")
+    (record,) = recall()
+    assert record.pace is None and record.factor == pytest.approx(1.1, rel=1e-3)
 
 
 def test_a_cpu_tells_of_the_very_same_job_alone():

@@ -257,6 +257,7 @@ def test_a_finished_run_is_kept_too(make_run: Make, tiny: Path):
     (record,) = recall()
     assert record.by == "run" and record.tensors == 10**9 and record.tokens_per_second == 500
     assert record.job.settings["compiled"] and record.tokens % 4 == 0
+    assert record.expected and record.pace == pytest.approx(500 / record.expected)
 
 
 def test_the_parts_of_a_model_in_four_bits_are_counted():

@@ -7,10 +7,12 @@ import pytest
 from textual.widgets import OptionList, Static
 
 from core.plan.advise import advise
+from core.plan.corrected import Pace
+from core.spec import parse_spec
 from tests.tui.steps import GIB, MODEL, box, report, until
 from tui.widgets.field import Field
 from tui.widgets.memory_bars import PARTS
-from tui.widgets.method_table import bars, figures, how_sure, room
+from tui.widgets.method_table import bars, brief, figures, how_sure, room
 
 
 def shown(app, what: str) -> str:
@@ -237,6 +239,16 @@ async def test_without_a_card_there_is_nothing_to_compile(at_method):
     async with at_method.run_test(size=(80, 24)) as pilot:
         await opened(at_method, pilot)
         assert not field(at_method, "compile").display
+
+
+def test_a_speed_that_was_seen_here_is_said_to_be():
+    from core.models.shape import read_shape
+
+    spec = parse_spec({"model": MODEL, "data": "d", "steps": 100})
+    one = advise(spec, box(24), read_shape(MODEL), report()).of("qlora")
+    assert "tokens/s ·" in str(brief(one))
+    seen = dataclasses.replace(one, pace=Pace(0.8, "a run of it before"))
+    assert "tokens/s as seen here ·" in str(brief(seen))
 
 
 async def test_the_users_own_prices_make_a_cost(at_method, finetui_home):

@@ -118,8 +118,10 @@ def brief(one: MethodPlan) -> Content:
             (work, "bold"), " · how fast is known after the first steps: this card is new to us"
         )
     cost = f" · ≈ {money(one.cost)} to pay" if one.cost is not None else ""
+    seen = " as seen here" if one.pace else ""
     return Content.assemble(
-        (f"≈ {count(one.tokens_per_second)} tokens/s", "bold"), f" · ≈ {duration(one.seconds)}{cost} · {work}"
+        (f"≈ {count(one.tokens_per_second)} tokens/s{seen}", "bold"),
+        f" · ≈ {duration(one.seconds)}{cost} · {work}",
     )
 
 

@@ -57,9 +57,8 @@ def facts(prepared: Prepared, runs_dir: Path) -> list[tuple[str, str]]:
         found.append(("layers", _layers(plan)))
         found.append(("memory", _memory(prepared, plan)))
         if plan.tokens_per_second is not None:
-            found.append(
-                ("time", f"≈ {duration(plan.seconds)} at ≈ {count(plan.tokens_per_second)} tokens/s")
-            )
+            at = f"≈ {duration(plan.seconds)} at ≈ {count(plan.tokens_per_second)} tokens/s"
+            found.append(("time", at + (f", {plan.sure_of_speed}" if plan.pace else "")))
         else:
             found.append(("time", "known after the first steps: how fast this card is, is not on our list"))
         if plan.cost is not None:
