@@ -13,7 +13,7 @@ with the adapters off while the learned pass is held: that takes one layer's pas
 logits, never a second model. A full run asks it before the first step; its weights are fp32, since steps of
 1e-6 would round away in bf16.
 
-Letters: n tokens of a pass (batch x length), h hidden, c bytes of the compute dtype.
+Letters: n tokens of a pass (batch x length, or those of the fullest), h hidden, c bytes of the compute dtype.
 """
 
 from collections import Counter
@@ -136,9 +136,11 @@ def estimate(
     objective: Objective = "sft",
     recorded: bool = False,
     capability: Sequence[int] | None = None,
+    tokens: int | None = None,
 ) -> Bytes:
     """The peak of training steps of `accumulate` passes of `batch` rows of `length` tokens, all learned.
 
+    `tokens`: of the fullest pass, where rows lie end to end and are not all so long; None: batch x length.
     `recompute`: the place of the dial. `compiled`: whether the layers are. `host`: whether its memory may be
     used. `targets`: names of the linear layers with adapters, None: all of a layer. `padded`: rows of a pass
     are made equally long and come with a mask, None: as soon as there are two, on a CPU or in fp32; else they
@@ -152,7 +154,7 @@ def estimate(
     if padded is None:
         padded = batch > 1 and (not on_gpu or precision == "fp32")
     padded = padded or objective != "sft"
-    tokens, full = batch * length, method == "full"
+    tokens, full = tokens or batch * length, method == "full"
     if full and objective != "sft" and precision == "bf16":
         precision = "fp16"  # as there: fp32 weights under autocast
     compute = 4 if precision == "fp32" else 2

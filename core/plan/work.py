@@ -11,9 +11,11 @@ from core.models.shape import ModelShape
 from core.plan import compiling, defaults, measured, memory, speed
 from core.plan.cards import Card
 from core.plan.corrected import Better, Lessons, Pace, lessons_on
+from core.plan.fullest import Spread, coarse, spread_of
 from core.plan.measured import Job
 from core.plan.memory import Bytes
 from core.plan.objective import SEQUENCES, objective_of
+from core.plan.scores import writes_scores
 from core.spec import Method, Objective, RunSpec
 
 STARTING = 15.0
@@ -96,6 +98,22 @@ class Work:
             and self.objective == "sft"
         )
 
+    @cached_property
+    def spread(self) -> Spread | None:
+        """How long the rows are that share a line; None: each pass is as full as can be."""
+        shape = self.shape
+        shares = self.end_to_end and not self.spec.packing and shares_a_line(shape)
+        return spread_of(self.report, self.length, self.spec.data.long) if shares else None
+
+    def tokens(self, batch: int, *, recorded: bool = False) -> int:
+        """Of the fullest pass, with all that its width is filled up with. `recorded`: widths are few."""
+        if self.spread is None:
+            return batch * SEQUENCES[self.objective] * self.length
+        found = self.spread.fullest(batch)
+        if recorded and not self.spread.even:
+            return -(-found // coarse(found)) * coarse(found)
+        return found
+
     def accumulate(self, batch: int) -> int:
         return self.spec.accumulate or max(1, round(self.together / batch))
 
@@ -121,6 +139,18 @@ def better_of(work: Work, setting: Setting) -> Better:
     if work.lessons is None:
         return Better(plain)
     return work.lessons.step(job_of(work, setting), plain)
+
+
+WIDEST_HEAD = 256
+"""Of the kernels for rows end to end."""
+
+
+def shares_a_line(shape: ModelShape) -> bool:
+    """Whether rows of a model lie end to end (`core.train.engine.attention.takes_lines`), as far as a family
+    that we know says so."""
+    plain = not (shape.experts or shape.in_order or shape.scaled_logits)
+    plain = plain and writes_scores(shape.architecture) is None
+    return plain and not shape.estimated and shape.head_dim <= WIDEST_HEAD and shape.head_dim % 8 == 0
 
 
 def job_of(work: Work, setting: Setting) -> Job:
@@ -152,6 +182,7 @@ def _plain(work: Work, setting: Setting) -> Bytes:
         objective=work.objective,
         recorded=setting.recorded,
         capability=work.card.capability,
+        tokens=work.tokens(setting.batch, recorded=setting.recorded),
     )
     # paged moments move to the host's memory when the card is full
     paged = setting.optimizer.startswith("paged")

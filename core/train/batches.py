@@ -20,6 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from core.data.pack import WINDOW, best_fit
 from core.data.store import Row, Rows
 from core.errors import UserError
+from core.plan.fullest import EVEN, STEP, coarse
 
 FOR_THE_LOSS = ("labels", "at", "targets", "weights", "tokens")
 """Of a batch, what the model itself is not given."""
@@ -86,13 +87,6 @@ class Layout:
     wants it (`core.train.engine.graphs`)."""
     masked: bool = False
     """rows: with an attention mask all the same: the router of experts must not count padding."""
-
-
-EVEN = 0.94
-"""Rows whose mean is at least this share of the longest are laid side by side: the kernels for one length are
-quicker by more than the padding costs."""
-STEP = 64
-"""Widths are multiples of this: quick for a card, and few of them."""
 
 
 def layout_of(
@@ -176,11 +170,6 @@ def _on_one_line(lines: list[list[Row]], layout: Layout, pad: int) -> list[Row]:
         for line in lines
         for row in line + _filler(layout.length - sum(len(row["input_ids"]) for row in line), pad)
     ]
-
-
-def coarse(tokens: int) -> int:
-    """Steps of a line's length where lines have few of them: eight from each power of two to the next."""
-    return max(STEP, 2 ** (tokens.bit_length() - 4))
 
 
 def _filled(lines: list[list[Any]], value: float, layout: Layout) -> torch.Tensor:

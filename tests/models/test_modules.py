@@ -106,6 +106,31 @@ def test_counted_as_built(family):
     assert dict(expected) == dict(adapted(model))
 
 
+@pytest.mark.parametrize("family", sorted(set(TRAITS) - LATER))
+def test_rows_share_a_line_where_the_plan_says_so(family, monkeypatch):
+    """Not the other way round: a plan that takes every pass for full is only too careful."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    from core.models.shape import shape_from_config
+    from core.plan.work import shares_a_line
+    from core.train.engine import attention
+    from core.train.engine.head import is_plain
+
+    if family not in CONFIG_MAPPING:
+        pytest.skip(f"this transformers has no {family}")
+    config, model = built(family)
+    if not shares_a_line(shape_from_config(family, config)):
+        return
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(model.config)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
+    assert attention.takes_lines(model, torch.bfloat16) == (True, "")
+    assert is_plain(model)
+
+
 def test_experts_in_mxfp4_are_loaded_in_whole_weights_to_be_tuned(tmp_path):
     import torch
     from safetensors.torch import save_file

@@ -1,11 +1,13 @@
 """The trace against peaks measured on a card, against the closed form, and what it says where it cannot."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from core.data.lengths import describe
 from core.errors import UserError
 from core.models.shape import read_shape
 from core.plan.cards import card_of_size
@@ -91,6 +93,20 @@ def test_layers_that_wait_are_counted_in_the_hosts_memory(tmp_path):
     work = asked(folder(tmp_path, "llama"), "lora", 8, 256)
     told = traced(work, 1.0)
     assert told.step.host >= GIB and told.step.kept < traced(work, 0.0).step.kept
+
+
+@pytest.mark.usefixtures("here")
+def test_rows_of_many_lengths_are_as_many_as_their_fullest_pass_has(tmp_path):
+    full = asked(folder(tmp_path, "llama"), "lora", 8, 256)
+    lengths = describe([32] * 995 + [256] * 5)
+    mixed = replace(full, report={"lengths": lengths, "train_rows": 1000})
+    assert mixed.tokens(8) < 0.75 * full.tokens(8)
+    less, more = (traced(one, 0.0) for one in (mixed, full))
+    share = (less.step.kept + less.step.loss) / (more.step.kept + more.step.loss)
+    assert share == pytest.approx(mixed.tokens(8) / full.tokens(8), rel=0.02)
+    assert less.evaluation < more.evaluation
+    setting = Setting("adamw", 8, 0.0, host=True, compiled=True)
+    assert formula(mixed, setting).step.kept < 0.8 * formula(full, setting).step.kept
 
 
 @pytest.mark.usefixtures("here")

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from core.train.batches import Layout, coarse, collate
+from core.plan.fullest import coarse
+from core.train.batches import Layout, collate
 from core.train.engine import graphs as module
 from core.train.engine.graphs import Graphs, Inputs, Stack
 

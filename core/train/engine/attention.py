@@ -19,11 +19,11 @@ from torch.nn.attention.varlen import varlen_attn
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from core.plan.scores import writes_scores
+from core.plan.work import WIDEST_HEAD
 
 NAME = "finetui"
 """Under which transformers knows the attention of this module."""
 CAPABILITY = (8, 0)
-WIDEST_HEAD = 256
 HANDING_ON = {"conv", "linear_attention", "hybrid", "hybrid_sliding"}
 """Kinds of layers, as transformers names them, that no border between rows is told to."""
 

@@ -38,6 +38,8 @@ class Pass:
     optimizer: str
     capability: Sequence[int] | None = None
     """Of the card; None: not known."""
+    tokens: int | None = None
+    """Of the fullest pass, where rows lie end to end and are not all as long; None: batch x length."""
     recorded: bool = False
     """Passes over the layers are started as a whole (`core.train.engine.graphs`)."""
 
@@ -62,7 +64,7 @@ def trace(model: Any, spec: RunSpec, shape: ModelShape, how: Pass, mode: Live) -
         attention.use(whole)
     rounded = Rounded(model, device.dtype)
     whole.base_model.register_forward_pre_hook(rounded.refresh)
-    tokens = how.batch * how.length
+    tokens = (how.tokens if lines else None) or how.batch * how.length
     with as_asked(how):
         _, holder = setup.hold_layers(model, spec, shape, device, tokens, how.compiled, loose=False)
     if how.compiled:
@@ -175,7 +177,7 @@ class _Library(torch.autograd.Function):
 
 def inputs(how: Pass, lines: bool, masked: bool) -> dict[str, Any]:
     """What the model is given: ids, and how they lie (`core.train.batches.collate`)."""
-    rows, across = (1, how.batch * how.length) if lines else (how.batch, how.length)
+    rows, across = (1, how.tokens or how.batch * how.length) if lines else (how.batch, how.length)
     given: dict[str, Any] = {"input_ids": torch.zeros(rows, across, dtype=torch.long)}
     if lines:
         ends = torch.zeros(how.batch + 1, dtype=torch.int32)

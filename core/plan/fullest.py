@@ -1,0 +1,98 @@
+"""How many tokens the fullest pass of a run has, where rows of many lengths lie end to end.
+
+A pass takes b rows at random, and its tokens are their sum, which is hardly ever near b times the longest
+row. With K(x) = ln(sum of p exp(x l)), where a row has l tokens with the share p of all, the chance that a
+pass has more than b K'(x) tokens is nearly (Bahadur and Ranga Rao 1960)
+
+    exp(b (K(x) - x K'(x))) / (x sqrt(2 pi b K''(x)))
+
+and the denominator, where it is less than 1, is left out, as in Chernoff's bound. The plan takes the tokens
+that none of a run's passes exceeds, but for one run in a hundred; rows are drawn without putting back, which
+makes full passes only rarer. The worker decides by the same number what it decides by tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+CHANCE = 0.01
+"""Of a run to have a fuller pass, and then hardly a fuller one."""
+EPOCHS = 3
+"""That a run is thought to have."""
+EVEN = 0.94
+"""Rows whose mean is at least this share of the longest are laid side by side: the kernels for one length are
+quicker by more than the padding costs."""
+STEP = 64
+"""Widths are multiples of this: quick for a card, and few of them."""
+BITS = 6
+"""Of a length that are looked at, rounded up: lengths that differ by less count as one."""
+TRIED = [0.3 * 1.2**place for place in range(36)]
+"""Values of x, by the longest row."""
+
+
+def coarse(tokens: int) -> int:
+    """Steps of a line's length where lines have few of them: eight from each power of two to the next."""
+    return max(STEP, int(2 ** (tokens.bit_length() - 4)))
+
+
+class Spread:
+    """Rows of many lengths, of which passes are made."""
+
+    def __init__(self, counted: Iterable[tuple[int, int]]):
+        """`counted`: (tokens, rows) of each length; at least one row."""
+        known: dict[int, int] = {}
+        total = tokens = longest = 0
+        for length, rows in counted:
+            drop = max(0, length.bit_length() - BITS)
+            about = -(-length >> drop) << drop
+            known[about] = known.get(about, 0) + rows  # never more than a sixtieth longer
+            total, tokens, longest = total + rows, tokens + rows * length, max(longest, length)
+        self.longest = longest
+        self.even = tokens >= EVEN * longest * total
+        """They are laid side by side."""
+        self._rows = total
+        self._tilted = [self._at(x / longest, known) for x in TRIED]
+
+    def _at(self, x: float, known: Mapping[int, int]) -> tuple[float, float, float, float]:
+        """x, K(x), K'(x), K''(x)."""
+        weighed = [(length, rows * math.exp(x * length)) for length, rows in known.items()]
+        whole = sum(weight for _, weight in weighed)
+        mean = sum(length * weight for length, weight in weighed) / whole
+        spread = sum((length - mean) ** 2 * weight for length, weight in weighed) / whole
+        return x, math.log(whole / self._rows), mean, spread
+
+    def fullest(self, batch: int) -> int:
+        """Tokens of the fullest pass of so many rows at a time, with what fills up its width."""
+        widest = batch * -(-self.longest // STEP) * STEP
+        if self.even:
+            return widest
+        wanted = math.log(CHANCE / max(1, EPOCHS * self._rows // batch))
+        before = (0.0, 0.0)
+        for x, log, mean, spread in self._tilted:
+            tokens = batch * mean
+            chance = (
+                batch * log - x * tokens - math.log(max(1.0, x * math.sqrt(2 * math.pi * batch * spread)))
+            )
+            if chance <= wanted:
+                share = (wanted - before[0]) / (chance - before[0])
+                most = before[1] + share * (tokens - before[1])
+                return min(-(-math.ceil(most) // STEP) * STEP, widest)
+            before = chance, tokens
+        return widest
+
+
+def spread_of(report: Mapping[str, Any] | None, length: int, long: str) -> Spread | None:
+    """Of the rows of a data report at a length; None: their lengths are not known. `long`: as in the spec."""
+    table = ((report or {}).get("lengths") or {}).get("table")
+    if not report or not table:
+        return None
+    if long == "drop":
+        rows = [(one, many) for one, many in table if one <= length]
+    elif long == "split" or report.get("format") == "text":
+        rows = [(length, many * (one // length)) for one, many in table if one >= length]
+        rows += [(one % length, many) for one, many in table if one % length]
+    else:
+        rows = [(min(one, length), many) for one, many in table]
+    return Spread(rows) if rows else None
