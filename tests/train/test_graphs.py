@@ -5,6 +5,7 @@ The recording itself needs a card (tests/train/test_engine_gpu.py); here its pla
 themselves, and by one that writes into the same memory each time as a recording does.
 """
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from core.plan.fullest import coarse
 from core.train.batches import Layout, collate
 from core.train.engine import graphs as module
-from core.train.engine.graphs import Graphs, Inputs, Stack
+from core.train.engine.graphs import Graphs, Inputs, Stack, free_bytes
 
 
 class Layer(nn.Module):
@@ -187,3 +188,21 @@ def test_packs_for_recordings_have_as_many_borders() -> None:
         batch = collate(lines, 0, layout)
         assert batch["cu_seq_lens_q"].shape == (16,) and batch["input_ids"].shape == (1, 120)
         assert int(batch["cu_seq_lens_q"][-1]) == 120
+
+
+@pytest.mark.parametrize(
+    ("free", "share", "room"), [(60, 1.0, 65), (60, 0.3, 25), (4, 0.3, 9), (60, 0.05, 5)]
+)
+def test_what_is_free_is_no_more_than_the_process_may_take(monkeypatch, free, share, room):
+    known = {
+        "is_available": lambda: True,
+        "current_device": lambda: 0,
+        "get_device_properties": lambda _: SimpleNamespace(total_memory=100),
+        "get_per_process_memory_fraction": lambda: share,
+        "memory_reserved": lambda: 10,
+        "memory_allocated": lambda: 5,
+        "mem_get_info": lambda: (free, 100),
+    }
+    for name, told in known.items():
+        monkeypatch.setattr(torch.cuda, name, told)
+    assert free_bytes() == room, "with what torch has and does not use"

@@ -183,10 +183,13 @@ class Graphs:
 
 
 def free_bytes() -> int:
-    """Of the card, what this process could have more than it has allocated."""
+    """Of the card, what this process could have more than it has allocated: it may have been told to take
+    less than there is, as where it stands for a smaller card (`core.train.measure`)."""
     if not torch.cuda.is_available():
         return sys.maxsize
-    return int(torch.cuda.mem_get_info()[0]) + _spare()
+    total = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+    allowed = int(torch.cuda.get_per_process_memory_fraction() * total) - torch.cuda.memory_reserved()
+    return max(0, min(int(torch.cuda.mem_get_info()[0]), allowed)) + _spare()
 
 
 def _spare() -> int:
