@@ -53,7 +53,7 @@ class CompiledAdamW(AdamW):
                 state = self.state[weight]
                 if not state:
                     self.init_state(group, weight, place, at)
-                if state["state1"].dtype != torch.uint8 or weight.numel() % BLOCK:
+                if not _whole(weight, state):
                     self.update_step(group, weight, place, at)
                     continue
                 state["step"] += 1
@@ -63,8 +63,13 @@ class CompiledAdamW(AdamW):
                 self._update(_kept(weight, state), (state["qmap1"], state["qmap2"]), known[now])
 
 
+def _whole(weight: Any, state: dict[str, Any]) -> bool:
+    """Whether it is kept in whole blocks of 8 bits that lie as they are counted."""
+    in_order = weight.is_contiguous() and weight.grad.is_contiguous()
+    return state["state1"].dtype == torch.uint8 and weight.numel() % BLOCK == 0 and in_order
+
+
 def _kept(weight: Any, state: dict[str, Any]) -> Kept:
-    weight.data, weight.grad = weight.data.contiguous(), weight.grad.contiguous()
     return Kept(
         weight.data.view(-1),
         weight.grad.view(-1),
