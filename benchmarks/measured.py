@@ -20,8 +20,9 @@ from typing import Any
 
 from core.cli import options
 from core.job import command, environment
+from core.machine import look
 from core.plan import measuring
-from core.prepare import prepare
+from core.prepare import elsewhere, prepare
 from core.runs.events import Error, Finding, Follow, Gpu
 from core.runs.folder import RunFolder, create
 from core.spec import RunSpec, dump_spec
@@ -53,7 +54,7 @@ def main() -> int:
 
 def compared(spec: RunSpec, name: str, place: Path, vram: float | None) -> dict[str, Any]:
     """Bytes of the measurement and of the run, and by how much the first is over the second."""
-    prepared = prepare(spec)
+    prepared = prepare(spec, card=elsewhere(vram, None, look().ram_available))
     found = measuring.measure(prepared.spec, cap=int(vram * GIB) if vram else None, anyway=True)
     told: dict[str, Any] = {"spec": name, "fits": found.fits, "changes": list(found.changes)}
     if not found.fits:

@@ -24,7 +24,7 @@ from core.plan.estimate import Estimate
 from core.plan.phases import formula
 from core.plan.resolve import filled_in
 from core.plan.search import smallest
-from core.plan.work import Setting, work_of
+from core.plan.work import Setting, expected_of, work_of
 from core.spec import Method, RunSpec, parse_spec
 
 GIB = 2**30
@@ -36,6 +36,8 @@ TRIED = 1.25
 """Times the card up to which a method that is said to be too big is tried: the form is not that far off."""
 LARGER: dict[Method | None, Method | None] = {None: "qlora", "qlora": "lora", "lora": "full", "full": None}
 NO_LIMIT = 2**60
+WORTH = 1.02
+"""Times as fast a run must be with more memory for memory to be what decides."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +133,7 @@ class Try:
     spec: RunSpec
     planned: Estimate
     limit: bool
-    """Memory decides on the setting: with more of it more rows at a time or another place of the dial would
-    be chosen."""
+    """Memory decides on the setting: with more of it the run would be faster, by the form of speed."""
 
     def __str__(self) -> str:
         return f"{self.cell}:{self.role}"
@@ -173,7 +174,7 @@ def tries(cell: Cell, folder: Path, machine: Machine) -> tuple[list[Try], list[d
         work = work_of(spec, shape, cell.card, report, plan.recommended)
         found, estimate = choose(work, have)
         free, _ = choose(work, NO_LIMIT)
-        limit = _places(free.setting) != _places(found.setting)
+        limit = (expected_of(work, free.setting) or 0.0) > WORTH * (expected_of(work, found.setting) or 0.0)
         run.append(planned("recommended", plan.recommended, found.setting, estimate, limit))
     else:
         told.append(_told(cell, "recommended", have, nothing_fits=True))
@@ -188,10 +189,6 @@ def tries(cell: Cell, folder: Path, machine: Machine) -> tuple[list[Try], list[d
     else:
         run.append(one)
     return run, told
-
-
-def _places(setting: Setting) -> tuple[int, float, str]:
-    return setting.batch, setting.recompute, setting.optimizer
 
 
 def least_of(

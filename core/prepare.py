@@ -91,10 +91,11 @@ def _of_length(spec: RunSpec, report: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"severity": severity, "code": "cut", "message": message, "todo": todo}]
 
 
-def prepare(spec: RunSpec, on_progress: Progress | None = None) -> Prepared:
+def prepare(spec: RunSpec, on_progress: Progress | None = None, *, card: Card | None = None) -> Prepared:
     """Look at the machine, the model and the data, plan, and fill in what the spec leaves open.
 
     Blocks for as long as reading the data takes; torch and its kin stay in a child process.
+    `card`: one that this machine's is to stand for; the plan is for that.
     Raises UserError for what cannot be read or planned; findings that stop are left to the caller
     (`Prepared.refuse_if_stopped`), so that a screen can show them beside the rest.
     """
@@ -104,7 +105,7 @@ def prepare(spec: RunSpec, on_progress: Progress | None = None) -> Prepared:
     tell("model", 0, None)
     shape = read_shape(spec.model, spec.revision)
     report = run_job("core.data.inspect", inspect_request(spec), tell)
-    return finish(spec, machine, shape, report)
+    return finish(spec, machine, shape, report, card=card)
 
 
 def plan_for(
@@ -147,18 +148,23 @@ def trace_for(
 def _planned(
     spec: RunSpec, vram: float | None, card: str | None, ram: float | None, on_progress: Progress | None
 ) -> tuple[RunSpec, ModelShape, dict[str, Any] | None, Card, Plan]:
-    if vram is not None and card is not None:
-        raise UserError("--vram and --card both name a card", "a plan is for one", "keep one of them")
     if ram is not None and vram is None and card is None:
         raise UserError("--ram is for a card that is not here", "", "give --card NAME or --vram GIB too")
     spec, host, prices = anchored(spec), _ram(ram), read_prices()
-    elsewhere = None
-    if card is not None or vram is not None:
-        elsewhere = card_named(card, ram=host) if card is not None else card_of_size(vram or 0, ram=host)
+    other = elsewhere(vram, card, host)
     shape, report = _shape_and_report(spec, on_progress)
     machine = look()
-    chosen = prices.on(elsewhere or card_here(spec, machine))
+    chosen = prices.on(other or card_here(spec, machine))
     return spec, shape, report, chosen, advise(spec, machine, shape, report, card=chosen)
+
+
+def elsewhere(vram: float | None, card: str | None, ram: int) -> Card | None:
+    """A card that need not be here: of so many GiB or of a name, in a box of which `ram` bytes are free."""
+    if vram is not None and card is not None:
+        raise UserError("--vram and --card both name a card", "a plan is for one", "keep one of them")
+    if card is not None:
+        return card_named(card, ram=ram)
+    return card_of_size(vram, ram=ram) if vram is not None else None
 
 
 def offers_for(
@@ -243,13 +249,15 @@ def finish(
     shape: ModelShape,
     report: dict[str, Any],
     known: Mapping[str, Estimate] | None = None,
+    *,
+    card: Card | None = None,
 ) -> Prepared:
     """Plan and resolve from what was already read (the wizard has it; nothing is read again).
 
-    `known`: see `core.plan.advise.advise`. The user's own price of the card is the spec's, where that has
-    none, so that the run tells its cost too.
+    `known`: see `core.plan.advise.advise`; `card`: see `prepare`. The user's own price of the card is the
+    spec's, where that has none, so that the run tells its cost too.
     """
-    card, found = priced(card_here(spec, machine))
+    card, found = priced(card or card_here(spec, machine))
     if spec.price_per_hour is None and card.price is not None:
         spec = spec.model_copy(update={"price_per_hour": card.price})
     plan = advise(spec, machine, shape, report, card=card, known=known)

@@ -10,6 +10,7 @@ from core.cli import show
 from core.errors import UserError
 
 if TYPE_CHECKING:
+    from core.plan.cards import Card
     from core.plan.estimate import Estimate
     from core.plan.measuring import Measured
     from core.spec import RunSpec
@@ -32,19 +33,22 @@ PARTS = {
 def measured(spec: RunSpec, vram: float | None, card: str | None, as_json: bool) -> None:
     """Measures and says what came of it; exit code 1 where no rung of the ladder fits."""
     from core.plan import measuring
-    from core.plan.cards import card_here, card_named, card_of_size
+    from core.plan.cards import card_here
     from core.prepare import NO_DATA, prepare
 
     if spec.data.source == NO_DATA:
         raise UserError(
             "a measurement needs the rows", "their lengths decide", "name them with --data, or in the spec"
         )
-    smaller = card_named(card) if card else card_of_size(vram) if vram is not None else None
+    smaller = _other(spec, vram, card)
     cap = smaller.memory_total if smaller else None
     tell, wipe = show.progress(not as_json)
     try:
-        prepared = prepare(spec, tell)
-        found = measuring.measure(prepared.spec, cap=cap, on_progress=tell)
+        prepared = prepare(spec, tell, card=smaller)
+        asked = prepared.spec
+        if smaller and asked.compile == "auto":  # by that card's rates
+            asked = asked.model_copy(update={"compile": prepared.plan.of(asked.method).compiled})
+        found = measuring.measure(asked, cap=cap, on_progress=tell)
     finally:
         wipe()
     here = card_here(prepared.spec, prepared.machine)
@@ -60,6 +64,32 @@ def measured(spec: RunSpec, vram: float | None, card: str | None, as_json: bool)
         show.say(_told(found, plain, estimate, where))
     if not found.fits:
         raise typer.Exit(1)
+
+
+def _other(spec: RunSpec, vram: float | None, card: str | None) -> Card | None:
+    """The smaller card that this machine's is to stand for, in a box like this one."""
+    from core.machine import look
+    from core.numbers import gib
+    from core.plan.cards import card_here
+    from core.prepare import elsewhere
+
+    machine = look()
+    other, here = elsewhere(vram, card, machine.ram_available), card_here(spec, machine)
+    if other is None:
+        return None
+    if here.kind == "cpu":
+        raise UserError(
+            f"nothing here can stand for {other.name}",
+            "a CPU has no memory of a card",
+            "plan without --measure",
+        )
+    if other.memory_total > here.memory_total:
+        raise UserError(
+            f"{here.name} cannot stand for {other.name}",
+            f"it has {gib(here.memory_total)}, {gib(other.memory_total)} were asked for",
+            "plan without --measure, or name a smaller card",
+        )
+    return other
 
 
 def _kept(found: Measured, plain: Estimate, shape: Any, expected: float | None, keeps: bool) -> Estimate:

@@ -72,3 +72,31 @@ def test_without_rows_there_is_nothing_to_measure(call: Call) -> None:
     assert called.code == 2 and "needs the rows" in called.line
     both = call("plan", "--model", "Qwen/Qwen3-0.6B", "--measure", "--cards")
     assert both.code == 2 and "--measure is of the one here" in both.line
+
+
+def test_a_smaller_card_is_planned_for_and_stood_for(call: Call, spec: Path, monkeypatch) -> None:
+    """The plan is the one for that card, and so is what compiling pays for."""
+    from core import prepare
+    from tests.plan.boxes import box, gpu
+
+    asked: list[dict[str, Any]] = []
+
+    async def answered(module: str, request: dict[str, Any], progress: Any) -> dict[str, Any]:
+        asked.append(request)
+        return {"fits": False, "rung": None, "why": "1 GiB more was wanted", "phase": "step", "others": None}
+
+    machine = box(gpu(80, capability=(9, 0)))
+    monkeypatch.setattr(prepare, "look", lambda: machine)
+    monkeypatch.setattr("core.machine.look", lambda: machine)
+    monkeypatch.setattr(measuring, "run_job_async", answered)
+    monkeypatch.setattr(measuring, "choose", lambda spec, anyway: [])
+    called = call("plan", spec, "--measure", "--vram", "2")
+    assert called.code == 1 and "a card of 80, standing for a card of 2 GiB" in called.out
+    assert asked[0]["cap"] == 2 * 2**30 and asked[0]["spec"]["compile"] is False
+    larger = call("plan", spec, "--measure", "--card", "B200")
+    assert larger.code == 2 and "cannot stand for" in larger.line
+    both = call("plan", spec, "--measure", "--vram", "2", "--card", "4090")
+    assert both.code == 2 and "both name a card" in both.line
+    machine = box()
+    alone = call("plan", spec, "--measure", "--vram", "2")
+    assert alone.code == 2 and "a CPU has no memory of a card" in alone.line
