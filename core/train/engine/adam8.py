@@ -37,7 +37,10 @@ class CompiledAdamW(AdamW):
     def __init__(self, groups: Any, backend: Any = "inductor") -> None:
         """`groups`: as the `param_groups` of any optimiser. `backend`: of torch.compile."""
         super().__init__(groups, optim_bits=8)
-        self._update = torch.compile(update, dynamic=True, backend=backend)
+        # rows of a block keep their length, so that one kernel sees whole ones; their number is left open
+        # once it has differed
+        unsaid: Any = {"assert_indirect_indexing": False} if backend == "inductor" else None
+        self._update = torch.compile(update, backend=backend, options=unsaid)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
@@ -71,9 +74,9 @@ def _whole(weight: Any, state: dict[str, Any]) -> bool:
 
 def _kept(weight: Any, state: dict[str, Any]) -> Kept:
     return Kept(
-        weight.data.view(-1),
-        weight.grad.view(-1),
-        (state["state1"].view(-1), state["state2"].view(-1)),
+        weight.data.view(-1, BLOCK),
+        weight.grad.view(-1, BLOCK),
+        (state["state1"].view(-1, BLOCK), state["state2"].view(-1, BLOCK)),
         (state["absmax1"], state["absmax2"]),
     )
 

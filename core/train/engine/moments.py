@@ -18,6 +18,8 @@ from torch import Tensor
 
 BLOCK = 256
 DECADES = 7
+LEAST = 2.0**-126
+"""The smallest number of fp32 whose reciprocal is one."""
 
 
 class Told(NamedTuple):
@@ -28,8 +30,8 @@ class Told(NamedTuple):
     """How much of a moment stays (beta)."""
     rate: Tensor
     """The learning rate by what the first moment still lacks so early."""
-    root: Tensor
-    """The root of what the second moment still lacks."""
+    lift: Tensor
+    """One by the root of what the second moment still lacks."""
     least: Tensor
     """Epsilon."""
     keep: Tensor
@@ -40,78 +42,66 @@ def told(group: dict[str, Any], step: int, device: torch.device) -> Told:
     """Of step `step`, counted from 1; `group`: lr, betas, eps, weight_decay."""
     first, second = group["betas"]
     rate = group["lr"] / (1 - first**step)
-    numbers = [first, second, rate, (1 - second**step) ** 0.5]
+    numbers = [first, second, rate, (1 - second**step) ** -0.5]
     numbers += [group["eps"], 1 - group["lr"] * group["weight_decay"]]
     return Told(*torch.tensor(numbers, dtype=torch.float32).to(device).unbind())
 
 
 class Kept(NamedTuple):
-    """One weight of n numbers and what is kept of it, each on one line."""
+    """One weight and what is kept of it, in n rows of BLOCK: only what has one shape becomes one kernel."""
 
     weight: Tensor
     gradient: Tensor
-    """(n,), in any float type; n is a number of whole blocks."""
+    """(n, BLOCK), in any float type."""
     places: tuple[Tensor, Tensor]
-    """(n,) bytes, of the first moment and of the second."""
+    """(n, BLOCK) bytes, of the first moment and of the second."""
     largest: tuple[Tensor, Tensor]
-    """(n / BLOCK,) fp32."""
+    """(n,) fp32."""
 
 
 def update(kept: Kept, tables: tuple[Tensor, Tensor], told: Told) -> None:
     """One step, in place. `tables`: (256,) fp32, bitsandbytes' "dynamic" and "udynamic"."""
-    slope = kept.gradient.view(-1, BLOCK).float()
+    slope = kept.gradient.float()
     first, second = (
-        table[place.view(-1, BLOCK).int()] * most[:, None]
+        table[place.int()] * most[:, None]
         for table, place, most in zip(tables, kept.places, kept.largest, strict=True)
     )
     first = told.first * first + (1 - told.first) * slope
     second = told.second * second + (1 - told.second) * slope * slope
-    down = told.rate * first / (second.sqrt() / told.root + told.least)
-    weight = kept.weight.view(-1, BLOCK)
-    weight.copy_(weight.float() * told.keep - down)
+    root = second * second.clamp(min=LEAST).rsqrt()
+    down = told.rate * first / (root * told.lift + told.least)
+    kept.weight.copy_(kept.weight.float() * told.keep - down)
     _keep(first, kept.places[0], kept.largest[0], signed=True)
     _keep(second, kept.places[1], kept.largest[1], signed=False)
 
 
 def _keep(moment: Tensor, places: Tensor, largest: Tensor, *, signed: bool) -> None:
     top = moment.abs().amax(1)
-    share = moment.abs() / top.clamp(min=torch.finfo(torch.float32).tiny)[:, None]
+    share = moment.abs() * top.clamp(min=LEAST).reciprocal()[:, None]
     at = nearest(share, 1 if signed else 2)
     if signed:  # 127 values below nothing, 127 above it, and 1, which has no counterpart
-        at = 127 + torch.where(moment < 0, -at.clamp(max=127), at)
-    places.view(-1, BLOCK).copy_(at)
+        at = torch.where(moment < 0, torch.where(at > 127, 0.0, 127 - at), 127 + at)
+    places.copy_(at)
     largest.copy_(top)
 
 
-def nearest(share: Tensor, first_decade: int) -> Tensor:
+def nearest(share: Tensor, first: int) -> Tensor:
     """Which of the values from 0 to 1 is nearest to each share of the largest: 0 is 0. fp32 numbers.
 
-    `first_decade`: how many values the lowest decade has; each has twice those of the one below.
+    `first`: how many values the lowest decade has; each has twice those of the one below, so `many` of a
+    decade tells how many lie below it too.
     """
-    borders, slopes, shifts, lasts = _decades(first_decade)
-    slope, shift, last = (torch.full_like(share, told[0]) for told in (slopes, shifts, lasts))
-    for border, *here in zip(borders[1:], slopes[1:], shifts[1:], lasts[1:], strict=True):
-        above = share >= border
-        slope, shift, last = (
-            torch.where(above, new, old) for new, old in zip(here, (slope, shift, last), strict=True)
-        )
-    at = torch.minimum((share * slope + shift).floor(), last)
-    at = torch.where(share < borders[0], torch.zeros_like(at), at)
-    return torch.where(share > 1 - 0.25 / slopes[-1], lasts[-1] + 1, at)
-
-
-def _decades(first: int) -> tuple[list[float], list[float], list[float], list[float]]:
-    """Of each decade: the share from which it counts, places a unit, their shift, and its last place."""
-    borders, slopes, shifts, lasts = [], [], [], []
-    before, below = 0, 0.0
-    for decade in range(DECADES):
-        count = first * 2**decade
-        low = 10.0 ** (decade - DECADES)
-        wide = 9 * low / count
-        borders.append(low + below if decade else (low + wide / 2) / 2)
-        slopes.append(1 / wide)
-        shifts.append(1 + before - low / wide)
-        before += count
-        lasts.append(float(before))
-        below = wide
-    return borders, slopes, shifts, lasts
+    lows = [10.0 ** (decade - DECADES) for decade in range(DECADES)]
+    counts = [float(first * 2**decade) for decade in range(DECADES)]
+    widths = [9 * low / count for low, count in zip(lows, counts, strict=True)]
+    slope, many = torch.full_like(share, 1 / widths[0]), torch.full_like(share, counts[0])
+    for below in range(DECADES - 1):
+        above = share >= lows[below + 1] + widths[below]
+        slope = torch.where(above, 1 / widths[below + 1], slope)
+        many = torch.where(above, counts[below + 1], many)
+    # from the first value of its decade on, of which `many - first` lie below, and none beyond its last
+    at = (share * slope + many * (8 / 9) + (1 - first)).floor()
+    last = 2 * many - first
+    at = torch.where(at > last, last, at)
+    at = torch.where(share < (lows[0] + widths[0] / 2) / 2, 0.0, at)
+    return torch.where(share > 1 - widths[-1] / 4, 2 * counts[-1] - first + 1, at)
