@@ -57,7 +57,7 @@ def _told(one: MethodPlan, estimate: Estimate, where: Card, fits: bool) -> str:
             parts.append([words, gib(size), gib(getattr(plain, name)) if plain else "?"])
     table = show.table(parts, ["", "traced", "closed form"], right=(1, 2))
     beside = f"Beside the card {gib(estimate.ram)} of RAM, {gib(estimate.disk)} of disk."
-    sure = f"Where traces were checked: {percent(abs(under))} under to {percent(over)} over."
+    sure = f"Traces are from {percent(abs(under))} under to {percent(over)} over."
     return (
         f"{how}\n{gib(estimate.peak)} at the fullest moment {verdict} the {gib(room(where))} that a run may"
         f" take of {where.name}\n\n{table}\n\n{beside} {sure}"

@@ -79,7 +79,7 @@ class MethodPlan:
         said = f"{kind}, {self.estimate.unchecked}"
         if self.estimate.error:
             under, over = self.estimate.error
-            said = f"{kind}, where checked {percent(abs(under))} under to {percent(over)} over"
+            said = f"{kind}, from {percent(abs(under))} under to {percent(over)} over"
         if self.estimate.correction is not None:
             said += f"; what comes and goes corrected {self.estimate.correction:.2f} times"
         return said + (f" ({self.estimate.of})" if self.estimate.of else "")

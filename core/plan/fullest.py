@@ -63,23 +63,23 @@ class Spread:
         spread = sum((length - mean) ** 2 * weight for length, weight in weighed) / whole
         return x, math.log(whole / self._rows), mean, spread
 
-    def fullest(self, batch: int) -> int:
-        """Tokens of the fullest pass of so many rows at a time, with what fills up its width."""
+    def fullest(self, batch: int, chance: float = CHANCE) -> int:
+        """Tokens of the fullest pass of so many rows at a time, with what fills up its width. `chance`: of a
+        run to have a fuller one."""
         widest = batch * -(-self.longest // STEP) * STEP
         if self.even:
             return widest
-        wanted = math.log(CHANCE / max(1, EPOCHS * self._rows // batch))
+        wanted = math.log(-math.log(1 - chance) / max(1, EPOCHS * self._rows // batch))
         before = (0.0, 0.0)
         for x, log, mean, spread in self._tilted:
             tokens = batch * mean
-            chance = (
-                batch * log - x * tokens - math.log(max(1.0, x * math.sqrt(2 * math.pi * batch * spread)))
-            )
-            if chance <= wanted:
-                share = (wanted - before[0]) / (chance - before[0])
+            rarity = batch * log - x * tokens
+            rarity -= math.log(max(1.0, x * math.sqrt(2 * math.pi * batch * spread)))
+            if rarity <= wanted:
+                share = (wanted - before[0]) / (rarity - before[0])
                 most = before[1] + share * (tokens - before[1])
                 return min(-(-math.ceil(most) // STEP) * STEP, widest)
-            before = chance, tokens
+            before = rarity, tokens
         return widest
 
 

@@ -37,7 +37,7 @@ from core.plan.memory import (
 )
 from core.plan.scores import MASKS, asked, writes_scores
 from core.plan.standing import adapter_parameters
-from core.plan.work import Setting, Work, better_of
+from core.plan.work import Setting, Work, better_of, looseness
 from core.runs.space import space
 from core.spec import Method
 
@@ -82,7 +82,9 @@ def formula(work: Work, setting: Setting) -> Estimate:
     else:
         ram = max(step.total, load, evaluation, save + saved)
     merged = 0 if full else 2 * shape.parameters
-    disk, error = need.run + merged, ERROR if on_gpu else None
+    disk, error = need.run + merged, None
+    if on_gpu:
+        error = ERROR[0], ERROR[1] + looseness(work, setting)
     found = Estimate("formula", step, load, evaluation, save, merge, ram=ram, disk=disk, error=error)
     return estimated(found, better)
 

@@ -18,7 +18,7 @@ from core.job import Progress, run_job, run_job_async
 from core.plan.estimate import Estimate
 from core.plan.memory import CONTEXT, FRAGMENTS, SLAB, Bytes
 from core.plan.phases import formula
-from core.plan.work import Setting, Work
+from core.plan.work import Setting, Work, looseness
 from core.spec import RunSpec
 
 ERROR = (-0.001, 0.009)
@@ -37,7 +37,7 @@ def trace(work: Work, setting: Setting, on_progress: Progress | None = None) -> 
     the model's modules cannot be traced; the closed form serves then."""
     closed = _closed(work, setting)
     told = run_job(JOB, request_of(work, setting), on_progress, timeout=SECONDS)
-    return _estimate(told, closed, setting)
+    return _estimate(told, closed, work, setting)
 
 
 async def trace_async(work: Work, setting: Setting, on_progress: Progress | None = None) -> Estimate:
@@ -48,7 +48,7 @@ async def trace_async(work: Work, setting: Setting, on_progress: Progress | None
             told = await run_job_async(JOB, request_of(work, setting), on_progress)
     except TimeoutError:
         raise UserError("the trace took too long", f"more than {SECONDS:g} s", code=1) from None
-    return _estimate(told, closed, setting)
+    return _estimate(told, closed, work, setting)
 
 
 def _closed(work: Work, setting: Setting) -> Estimate:
@@ -60,7 +60,7 @@ def _closed(work: Work, setting: Setting) -> Estimate:
     return formula(work, setting)
 
 
-def _estimate(told: dict[str, Any], closed: Estimate, setting: Setting) -> Estimate:
+def _estimate(told: dict[str, Any], closed: Estimate, work: Work, setting: Setting) -> Estimate:
     step = bytes_of(told, closed.step, setting)
     standing = closed.step.weights + closed.step.quantization + closed.step.adapters
     more = step.weights + step.quantization + step.adapters - standing
@@ -73,7 +73,7 @@ def _estimate(told: dict[str, Any], closed: Estimate, setting: Setting) -> Estim
         evaluation=told["evaluation"] + CONTEXT,
         save=closed.save + more + moments,
         ram=closed.ram + step.host - closed.step.host,
-        error=ERROR,
+        error=(ERROR[0], ERROR[1] + looseness(work, setting)),
         correction=None,
         of="",
     )

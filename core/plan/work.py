@@ -11,7 +11,7 @@ from core.models.shape import ModelShape
 from core.plan import compiling, defaults, measured, memory, speed
 from core.plan.cards import Card
 from core.plan.corrected import Better, Lessons, Pace, lessons_on
-from core.plan.fullest import Spread, coarse, spread_of
+from core.plan.fullest import CHANCE, Spread, coarse, spread_of
 from core.plan.measured import Job
 from core.plan.memory import Bytes
 from core.plan.objective import SEQUENCES, objective_of
@@ -105,11 +105,12 @@ class Work:
         shares = self.end_to_end and not self.spec.packing and shares_a_line(shape)
         return spread_of(self.report, self.length, self.spec.data.long) if shares else None
 
-    def tokens(self, batch: int, *, recorded: bool = False) -> int:
-        """Of the fullest pass, with all that its width is filled up with. `recorded`: widths are few."""
+    def tokens(self, batch: int, *, recorded: bool = False, chance: float = CHANCE) -> int:
+        """Of the fullest pass, with all that its width is filled up with. `recorded`: widths are few.
+        `chance`: of a run to have a fuller one."""
         if self.spread is None:
             return batch * SEQUENCES[self.objective] * self.length
-        found = self.spread.fullest(batch)
+        found = self.spread.fullest(batch, chance)
         if recorded and not self.spread.even:
             return -(-found // coarse(found)) * coarse(found)
         return found
@@ -160,7 +161,18 @@ def job_of(work: Work, setting: Setting) -> Job:
     return replace(work.job, settings={**work.job.settings, **own})
 
 
-def _plain(work: Work, setting: Setting) -> Bytes:
+COMMON = 0.95
+"""Of runs have a pass that is as full as that which an estimate is at most over by."""
+
+
+def looseness(work: Work, setting: Setting) -> float:
+    """How far over a run's own peak an estimate may be for not knowing its fullest pass, as a share."""
+    if work.spread is None or work.spread.even:
+        return 0.0
+    return _plain(work, setting).total / _plain(work, setting, COMMON).total - 1
+
+
+def _plain(work: Work, setting: Setting, chance: float = CHANCE) -> Bytes:
     spec = work.spec
     held = memory.estimate(
         work.shape,
@@ -182,7 +194,7 @@ def _plain(work: Work, setting: Setting) -> Bytes:
         objective=work.objective,
         recorded=setting.recorded,
         capability=work.card.capability,
-        tokens=work.tokens(setting.batch, recorded=setting.recorded),
+        tokens=work.tokens(setting.batch, recorded=setting.recorded, chance=chance),
     )
     # paged moments move to the host's memory when the card is full
     paged = setting.optimizer.startswith("paged")

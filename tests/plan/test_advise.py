@@ -297,7 +297,7 @@ def test_it_is_json_and_quick():
 def test_how_sure_it_is_and_what_the_other_phases_take_is_said():
     one = plan("Qwen/Qwen3-8B", 24).of("lora")
     assert one.estimate and one.estimate.kind == "formula" and one.estimate.step == one.bytes
-    assert "by closed form, where checked" in one.sure
+    assert "by closed form, from" in one.sure
     bettered = replace(one, estimate=replace(one.estimate, correction=1.07, of="a run of it"))
     assert "corrected 1.07 times (a run of it)" in bettered.sure
     said = one.to_dict()

@@ -8,7 +8,7 @@ import pytest
 
 from core.data.lengths import describe
 from core.plan.advise import advise
-from core.plan.cards import card_here
+from core.plan.cards import card_here, card_of_size
 from core.plan.fullest import Spread, spread_of
 from core.plan.work import work_of
 from core.spec import parse_spec
@@ -93,6 +93,18 @@ def test_a_plan_for_uneven_rows_fills_the_card_with_more_of_them():
     }
     assert made["mixed"].batch > made["full"].batch or made["mixed"].recompute < made["full"].recompute
     assert made["mixed"].fits and made["full"].fits
+
+
+def test_how_full_it_will_be_is_part_of_the_error():
+    made = {
+        name: advise(spec(length=1024), box(gpu(24)), model("meta-llama/Llama-3.1-8B"), report).of("lora")
+        for name, report in (("mixed", MIXED), ("none", None))
+    }
+    mixed, none = made["mixed"].estimate, made["none"].estimate
+    assert mixed and none and mixed.error and none.error
+    assert mixed.error[0] == none.error[0] and 0.01 < mixed.error[1] - none.error[1] < 0.3
+    work = work_of(spec(length=1024), model("meta-llama/Llama-3.1-8B"), card_of_size(24), MIXED, "lora")
+    assert work.tokens(8, chance=0.95) < work.tokens(8) < work.tokens(8, chance=1e-4)
 
 
 def test_it_takes_no_time():
