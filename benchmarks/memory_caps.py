@@ -11,6 +11,7 @@ holds already, and stops in time for `--minutes`. `table` makes table.md of it.
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 import tempfile
 import time
@@ -45,6 +46,7 @@ def main() -> int:
                 print(planned(one))
             for row in told:
                 print(line(row))
+            print(*expected(run), sep="\n")
             return 0
         return on_card(given, file, run, told, until)
 
@@ -134,9 +136,22 @@ def planned(one: Try) -> str:
         f"recompute {set_to.recompute:g}",
         set_to.optimizer,
         *switches,
-        f"{need / GIB:.2f} GiB, {need / one.cell.card.memory_total:.0%}",
+        f"{need / GIB:.2f} GiB, {need / one.cell.card.memory_total:.0%} of the card",
+        f"{one.full:.0%} by its own fullest pass",
     ]
     return ", ".join(words) + (", memory decides" if one.limit else "")
+
+
+def expected(run: list[Try]) -> list[str]:
+    """Of the card what recommended plans will use where memory decides, by the closed form, in Markdown."""
+    limited = [one for one in run if one.limit and one.role == "recommended"]
+    lines = ["| data | plans | median | least | under 85 % |", "|---|---|---|---|---|"]
+    for mix in dict.fromkeys(one.cell.mix for one in limited):
+        shares = [one.full for one in limited if one.cell.mix == mix]
+        few = sum(share < 0.85 for share in shares)
+        middle = statistics.median(shares)
+        lines.append(f"| {mix} | {len(shares)} | {middle:.0%} | {min(shares):.0%} | {few} |")
+    return lines
 
 
 def line(row: dict[str, Any]) -> str:

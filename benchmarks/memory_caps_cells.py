@@ -24,7 +24,7 @@ from core.plan.estimate import Estimate
 from core.plan.phases import formula
 from core.plan.resolve import filled_in
 from core.plan.search import smallest
-from core.plan.work import Setting, expected_of, work_of
+from core.plan.work import Setting, Work, expected_of, of_tokens, shares_a_line, steps_of, work_of
 from core.spec import Method, RunSpec, parse_spec
 
 GIB = 2**30
@@ -64,6 +64,7 @@ class Mix:
         """What reading such data would say, as far as a plan looks."""
         both = [*self.lengths().tolist(), *self.lengths(True).tolist()]
         return {
+            "mix": self.name,
             "rows": self.rows,
             "train_rows": len(self.lengths()),
             "format": "messages",
@@ -132,6 +133,10 @@ class Try:
     setting: Setting
     spec: RunSpec
     planned: Estimate
+    tokens: int
+    """Of the fullest pass, as planned."""
+    full: float
+    """Of the card what the closed form says of the run's own fullest pass, which its rows and seed decide."""
     limit: bool
     """Memory decides on the setting: with more of it the run would be faster, by the form of speed."""
 
@@ -150,6 +155,8 @@ class Try:
             "length": self.spec.length,
             "room": room(self.cell.card),
             "planned": self.planned.to_dict(),
+            "planned_tokens": self.tokens,
+            "expected": self.full,
             "limit": self.limit,
         }
 
@@ -168,7 +175,11 @@ def tries(cell: Cell, folder: Path, machine: Machine) -> tuple[list[Try], list[d
         work = work_of(spec, shape, cell.card, report, method)
         own = {"batch": setting.batch, "accumulate": work.accumulate(setting.batch)}
         own |= {"optimizer": setting.optimizer, "recompute": setting.recompute}
-        return Try(cell, role, method, setting, filled.model_copy(update=own), estimate, limit)
+        full = filled.model_copy(update=own)
+        reckoned = work.tokens(setting.batch, recorded=setting.recorded)
+        step = of_tokens(work, setting, own_fullest(full, work, setting)).total
+        share = step / cell.card.memory_total
+        return Try(cell, role, method, setting, full, estimate, reckoned, share, limit)
 
     if plan.recommended:
         work = work_of(spec, shape, cell.card, report, plan.recommended)
@@ -189,6 +200,19 @@ def tries(cell: Cell, folder: Path, machine: Machine) -> tuple[list[Try], list[d
     else:
         run.append(one)
     return run, told
+
+
+def own_fullest(spec: RunSpec, work: Work, setting: Setting) -> int:
+    """Tokens of the fullest pass of the very run."""
+    from core.train.batches import layout_of
+    from core.train.measure_passes import of_training
+
+    lengths = np.minimum(mix_of(work.report["mix"] if work.report else "").lengths(), work.length)
+    experts = bool(work.shape.experts)
+    lines = shares_a_line(work.shape)
+    layout = layout_of(lengths, packing=None, lines=lines, cuda=True, masked=experts, count=None)
+    passes = (steps_of(work, setting.batch) or 1) * work.accumulate(setting.batch)
+    return of_training(lengths, setting.batch, spec.seed, passes, layout).tokens
 
 
 def least_of(

@@ -148,8 +148,8 @@ def tensors(one: Row) -> float:
 
 
 def tokens(one: Row) -> float:
-    """Of those that the plan reckoned with, rows times length, what the run's fullest pass has."""
-    return float(one["tokens"] / (one["setting"]["batch"] * one["length"]))
+    """Of those that the plan reckoned with what the run's fullest pass has."""
+    return float(one["tokens"] / one["planned_tokens"])
 
 
 def _planned(one: Row) -> float:

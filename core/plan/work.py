@@ -136,7 +136,7 @@ def bytes_of(work: Work, setting: Setting) -> Bytes:
 
 def better_of(work: Work, setting: Setting) -> Better:
     """As `bytes_of`, with what was learned from."""
-    plain = _plain(work, setting)
+    plain = of_tokens(work, setting, work.tokens(setting.batch, recorded=setting.recorded))
     if work.lessons is None:
         return Better(plain)
     return work.lessons.step(job_of(work, setting), plain)
@@ -169,10 +169,15 @@ def looseness(work: Work, setting: Setting) -> float:
     """How far over a run's own peak an estimate may be for not knowing its fullest pass, as a share."""
     if work.spread is None or work.spread.even:
         return 0.0
-    return _plain(work, setting).total / _plain(work, setting, COMMON).total - 1
+    most, least = (
+        of_tokens(work, setting, work.tokens(setting.batch, recorded=setting.recorded, chance=chance)).total
+        for chance in (CHANCE, COMMON)
+    )
+    return most / least - 1
 
 
-def _plain(work: Work, setting: Setting, chance: float = CHANCE) -> Bytes:
+def of_tokens(work: Work, setting: Setting, tokens: int) -> Bytes:
+    """The closed form of a step whose fullest pass has so many tokens, whatever was measured."""
     spec = work.spec
     held = memory.estimate(
         work.shape,
@@ -194,7 +199,7 @@ def _plain(work: Work, setting: Setting, chance: float = CHANCE) -> Bytes:
         objective=work.objective,
         recorded=setting.recorded,
         capability=work.card.capability,
-        tokens=work.tokens(setting.batch, recorded=setting.recorded, chance=chance),
+        tokens=tokens,
     )
     # paged moments move to the host's memory when the card is full
     paged = setting.optimizer.startswith("paged")
