@@ -49,7 +49,7 @@ class Spread:
             about = -(-length >> drop) << drop
             known[about] = known.get(about, 0) + rows  # never more than a sixtieth longer
             total, tokens, longest = total + rows, tokens + rows * length, max(longest, length)
-        self.longest = longest
+        self.longest = longest = max(1, longest)  # rows of no tokens at all
         self.even = tokens >= EVEN * longest * total
         """They are laid side by side."""
         self._rows = total
