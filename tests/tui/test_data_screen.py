@@ -154,6 +154,9 @@ async def test_a_dial_reads_again_once_it_rests_and_refuses_nonsense(at_data, jo
         at_data.screen.query_one("#field-data-eval Dial", Input).value = "1.5"
         await until(pilot, lambda: "from 0 to 0.9" in str(hint.content))
         assert at_data.journey.get("data.eval") != 1.5
+        await pilot.press("ctrl+n")
+        await until(pilot, lambda: "held out: " in shown(at_data, "#note"))
+        assert at_data.screen.step == "data", "it would be left out unsaid"
 
 
 async def test_columns_are_named_by_hand_and_forgotten_with_the_source(at_data, job, here):

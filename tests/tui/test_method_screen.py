@@ -241,6 +241,19 @@ async def test_without_a_card_there_is_nothing_to_compile(at_method):
         assert not field(at_method, "compile").display
 
 
+async def test_a_dial_that_cannot_be_taken_is_not_passed_over(at_method):
+    async with at_method.run_test(size=(80, 24)) as pilot:
+        await opened(at_method, pilot)
+        batch = field(at_method, "batch").dial
+        batch.focus()
+        await pilot.press("m", "ctrl+n")
+        await until(pilot, lambda: "batch is 'm'" in shown(at_method, "#note"))
+        assert at_method.screen.step == "method"
+        await pilot.press("backspace", "4", "ctrl+n")
+        await until(pilot, lambda: at_method.screen.step == "review")
+        assert at_method.journey.get("batch") == 4
+
+
 def test_a_speed_that_was_seen_here_is_said_to_be():
     from core.models.shape import read_shape
 

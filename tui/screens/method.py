@@ -247,7 +247,8 @@ class MethodScreen(StepScreen):
         if value is not None and key in EXCLUDES:
             self.journey.set(EXCLUDES[key], None)
             self._field(EXCLUDES[key]).load("")
-        refused = find_out.choose(self.journey, key, value) or self._again()
+        event.field.refused = find_out.choose(self.journey, key, value)
+        refused = event.field.refused or self._again()
         self._hint(refused or self._costs(key), "$text-error" if refused else "")
 
     def on_descendant_focus(self) -> None:

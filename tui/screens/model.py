@@ -246,7 +246,7 @@ class ModelScreen(StepScreen):
 
     @on(Field.Changed)
     def _revision(self, event: Field.Changed) -> None:
-        event.field.hint(*_refused(find_out.choose(self.journey, "revision", event.value or None)))
+        event.field.refuse(find_out.choose(self.journey, "revision", event.value or None))
 
     # -- going on
 
@@ -255,6 +255,8 @@ class ModelScreen(StepScreen):
     def action_next(self) -> None:
         if self.marked is None:
             self.note("the list is being made" if not self._offers else "choose a model first", "warn")
+        elif refused := self.refused():
+            self.note(refused, "warn")
         else:
             self.take(self.marked)
 
@@ -291,7 +293,3 @@ class ModelScreen(StepScreen):
         if not shape.has_weights:
             self.note("no weights in that folder: it can be planned, not trained", "warn")
         self.proceed()
-
-
-def _refused(reason: str) -> tuple[str, str]:
-    return reason, "stop" if reason else ""

@@ -119,9 +119,7 @@ class ReviewScreen(StepScreen):
     @on(Field.Changed)
     def _named(self, event: Field.Changed) -> None:
         refused = find_out.choose(self.journey, "name", event.value or None)
-        event.field.hint(
-            "letters, digits, dot, dash and underscore only" if refused else "", "stop" if refused else ""
-        )
+        event.field.refuse("letters, digits, dot, dash and underscore only" if refused else "")
         if not refused:
             self.prepare()
 

@@ -142,7 +142,7 @@ class DataDials(Vertical):
             refused = source_choice.choose(self._journey, self._which, key.removeprefix("data."), value)
         else:
             refused = find_out.choose(self._journey, key, value)
-        event.field.hint(refused, "stop" if refused else "")
+        event.field.refuse(refused)
         if not refused:
             self.post_message(self.Changed(key == "length"))
 

@@ -91,6 +91,8 @@ class Field(Horizontal):
         super().__init__(id=id or "field-" + key.replace(".", "-").replace("_", "-"))
         self.key, self._label, self._term, self._value, self._auto = key, label, term, value, auto
         self._hint, self._values = hint, values
+        self.refused = ""
+        """Why what stands there cannot be taken; one cannot go on before it is mended."""
 
     def compose(self) -> ComposeResult:
         yield Label(self._label)
@@ -114,15 +116,26 @@ class Field(Horizontal):
     def value(self) -> str:
         return self._value
 
+    @property
+    def problem(self) -> str:
+        """Why one cannot go on, in a line; empty where one can."""
+        known = self.refused.startswith(self._label)
+        return self.refused if known or not self.refused else f"{self._label}: {self.refused}"
+
     def load(self, value: str) -> None:
         """Shows a value without telling anyone."""
-        self._value = value
+        self._value, self.refused = value, ""
         self.dial.value = value
 
     def auto(self, value: str) -> None:
         """What the plan takes when nothing is chosen here."""
         self.dial.auto = value
         self.dial.placeholder = f"{value} (auto)" if value.strip("–") else value or "auto"
+
+    def refuse(self, why: str) -> None:
+        """Says beside the input why its value cannot be taken; empty: it can."""
+        self.refused = why
+        self.hint(why, "stop" if why else "")
 
     def hint(self, text: str, severity: str = "") -> None:
         """The words beside the input. Severity "stop" is for a value that is refused."""

@@ -26,6 +26,7 @@ from textual.widget import Widget
 from textual.widgets import Button, Footer, Input, Static, TextArea
 
 from tui.journey import AFTER, NAMES, STEPS, step_after
+from tui.widgets.field import Field
 from tui.widgets.header_line import HeaderLine
 from tui.widgets.help import HelpPanel, term_of
 from tui.widgets.own_work import EndsItsWork
@@ -183,8 +184,12 @@ class StepScreen(EndsItsWork[None]):
 
     # -- keys
 
+    def refused(self) -> str:
+        """What a dial holds that cannot be taken: going on would leave it out unsaid."""
+        return next((one.problem for one in self.query(Field) if one.display and one.problem), "")
+
     def action_next(self) -> None:
-        reason = self.problem()
+        reason = self.refused() or self.problem()
         if reason:
             self.note(reason, "warn")
         else:
