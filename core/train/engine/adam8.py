@@ -7,6 +7,7 @@ waited for.
 
 from __future__ import annotations
 
+import gc
 import time
 import traceback
 from typing import Any
@@ -87,24 +88,31 @@ def quicken(tuner: Any) -> str:
     It takes bytes for a moment, about twelve a weight that is tried with.
     """
     tuner.create_optimizer()
-    plain = tuner.optimizer
     if not tried_with(tuner.model):
         return "not compiled: no weight is large enough"
     try:
-        (theirs, slow), (ours, quick) = (_tried(make, tuner.model) for make in (_plain, CompiledAdamW))
+        better, said = _compared(tuner.model)
     except torch.OutOfMemoryError:
-        return "not compiled: there was no memory to try it"
+        better, said = False, "there was no memory to try it"
     except Exception as error:
         traceback.print_exc()
-        return f"not compiled: that failed ({(str(error).splitlines() or [type(error).__name__])[0][:160]})"
+        better, said = False, f"that failed ({(str(error).splitlines() or [type(error).__name__])[0][:160]})"
+    gc.collect()  # what was tried stands in no one's account
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if better:
+        tuner.optimizer = CompiledAdamW(tuner.optimizer.param_groups)
+    return f"{'compiled' if better else 'not compiled'}: {said}"
+
+
+def _compared(model: nn.Module) -> tuple[bool, str]:
+    """Whether the compiled update is the better one, and what was seen."""
+    (theirs, slow), (ours, quick) = (_tried(make, model) for make in (_plain, CompiledAdamW))
     if differs := _differs(theirs, ours):
-        return f"not compiled: it came to {differs}"
+        return False, f"it came to {differs}"
     count = sum(weight.numel() for weight in ours.state) / 1e6
     took = f"{1000 * quick:.1f} ms for {count:.0f} M weights, {1000 * slow:.1f} by bitsandbytes' kernel"
-    if quick > QUICKER * slow:
-        return f"not compiled: {took}"
-    tuner.optimizer = CompiledAdamW(plain.param_groups)
-    return f"compiled: {took}"
+    return quick <= QUICKER * slow, took
 
 
 def _plain(groups: Any) -> AdamW:
