@@ -17,6 +17,7 @@ from core.plan.dial import holds, in_words
 from core.plan.estimate import Estimate
 from core.plan.memory import Bytes
 from core.plan.objective import objective_of
+from core.plan.phases import loosened
 from core.plan.search import Found
 from core.plan.ways_out import WaysOut, ways_out
 from core.plan.work import first_step_of, speed_of, steps_of, work_of
@@ -156,6 +157,7 @@ def _plan(
     work = work_of(spec, shape, card, report, method)
     found, estimate = choose(work, room(card), known)
     chosen = found.setting
+    estimate = loosened(estimate, work, chosen)
     speed = speed_of(work, chosen)
     seconds = speed.seconds
     price = price_of(spec, card)

@@ -53,6 +53,7 @@ class Spread:
         self.even = tokens >= EVEN * longest * total
         """They are laid side by side."""
         self._rows = total
+        self._known: dict[tuple[int, float], int] = {}
         self._tilted = [self._at(x / longest, known) for x in TRIED]
 
     def _at(self, x: float, known: Mapping[int, int]) -> tuple[float, float, float, float]:
@@ -66,6 +67,12 @@ class Spread:
     def fullest(self, batch: int, chance: float = CHANCE) -> int:
         """Tokens of the fullest pass of so many rows at a time, with what fills up its width. `chance`: of a
         run to have a fuller one."""
+        asked = batch, chance
+        if asked not in self._known:
+            self._known[asked] = self._fullest(batch, chance)
+        return self._known[asked]
+
+    def _fullest(self, batch: int, chance: float) -> int:
         widest = batch * -(-self.longest // STEP) * STEP
         if self.even:
             return widest
@@ -88,9 +95,26 @@ def spread_of(report: Mapping[str, Any] | None, length: int, long: str) -> Sprea
     table = ((report or {}).get("lengths") or {}).get("table")
     if not report or not table:
         return None
+    if report.get("format") == "text":
+        long = "split"
+    asked = id(table), length, long
+    if asked not in _SEEN:
+        while len(_SEEN) >= MOST_SEEN:
+            del _SEEN[next(iter(_SEEN))]
+        _SEEN[asked] = table, _spread(table, length, long)
+    return _SEEN[asked][1]
+
+
+_SEEN: dict[tuple[int, int, str], tuple[object, Spread | None]] = {}
+"""What was made of the tables of late, each with its table, which so stays the one of that id: a plan asks
+for the same some hundred times."""
+MOST_SEEN = 64
+
+
+def _spread(table: Iterable[tuple[int, int]], length: int, long: str) -> Spread | None:
     if long == "drop":
         rows = [(one, many) for one, many in table if one <= length]
-    elif long == "split" or report.get("format") == "text":
+    elif long == "split":
         rows = [(length, many * (one // length)) for one, many in table if one >= length]
         rows += [(one % length, many) for one, many in table if one % length]
     else:

@@ -20,6 +20,8 @@ safetensors 0.8, torch 2.13):
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from core.models.shape import ModelShape
 from core.plan import layers
 from core.plan.corrected import estimated
@@ -82,11 +84,16 @@ def formula(work: Work, setting: Setting) -> Estimate:
     else:
         ram = max(step.total, load, evaluation, save + saved)
     merged = 0 if full else 2 * shape.parameters
-    disk, error = need.run + merged, None
-    if on_gpu:
-        error = ERROR[0], ERROR[1] + looseness(work, setting)
+    disk, error = need.run + merged, ERROR if on_gpu else None
     found = Estimate("formula", step, load, evaluation, save, merge, ram=ram, disk=disk, error=error)
     return estimated(found, better)
+
+
+def loosened(found: Estimate, work: Work, setting: Setting) -> Estimate:
+    """A closed form with the error that it has for these rows: a run's fullest pass is not known before."""
+    if found.kind != "formula" or found.error is None:
+        return found
+    return replace(found, error=(found.error[0], found.error[1] + looseness(work, setting)))
 
 
 def merging(shape: ModelShape, rank: int, targets: list[str] | None = None) -> int:
