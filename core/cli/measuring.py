@@ -56,7 +56,10 @@ def measured(spec: RunSpec, vram: float | None, card: str | None, as_json: bool)
     estimate = None
     if found.fits:
         expected = measuring.expected_for(found, prepared.shape, here, prepared.report)
-        estimate = _kept(found, plain, prepared.shape, expected, cap is None)
+        # of a card that is not here nothing is kept
+        estimate = (
+            measuring.estimate_of(found, plain) if cap else _kept(found, plain, prepared.shape, expected)
+        )
     where = f"{here.name}, standing for {smaller.name}" if smaller else here.name
     if as_json:
         show.answer(_json(found, plain, estimate, where))
@@ -92,11 +95,9 @@ def _other(spec: RunSpec, vram: float | None, card: str | None) -> Card | None:
     return other
 
 
-def _kept(found: Measured, plain: Estimate, shape: Any, expected: float | None, keeps: bool) -> Estimate:
+def _kept(found: Measured, plain: Estimate, shape: Any, expected: float | None) -> Estimate:
     from core.plan import measuring
 
-    if not keeps:
-        return measuring.estimate_of(found, plain)
     try:
         return measuring.kept(found, shape, plain, expected)
     except OSError as error:

@@ -108,8 +108,8 @@ def test_how_full_it_will_be_is_part_of_the_error():
 
 
 def test_it_takes_no_time():
-    begun = time.perf_counter()
+    begun = time.process_time()
     spread = Spread((length, 3) for length in range(1, 2_000))
     for batch in range(1, 65):
         spread.fullest(batch)
-    assert time.perf_counter() - begun < 0.05
+    assert time.process_time() - begun < 0.05

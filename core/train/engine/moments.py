@@ -19,7 +19,7 @@ from torch import Tensor
 BLOCK = 256
 DECADES = 7
 LEAST = 2.0**-126
-"""The smallest number of fp32 whose reciprocal is one."""
+"""The smallest normal number of fp32: by it one can divide."""
 
 
 class Told(NamedTuple):
