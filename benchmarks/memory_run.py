@@ -197,12 +197,13 @@ def random_model(spec: RunSpec, where: Any) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.initialization import no_init_weights
 
+    from core.plan.scores import in_plain_steps
     from core.train import model as models
 
     config = AutoConfig.from_pretrained(spec.model)
     dtype, at = models.base_dtype(spec.method, where), "cuda" if where.kind == "cuda" else "cpu"
     with torch.device("meta"), no_init_weights():
-        model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype, **in_plain_steps(config.model_type))
     if spec.method == "qlora":
         four_bits(model, where, at)
     model = _filled(model, at)

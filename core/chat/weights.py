@@ -19,7 +19,9 @@ from core.data.chat_template import templates
 from core.data.chat_template.templates import Template
 from core.data.tokenizer import load_tokenizer
 from core.errors import UserError
+from core.models.shape import read_config
 from core.numbers import gib
+from core.plan.scores import in_plain_steps
 from core.runs.folder import RunFolder
 from core.spec import RunSpec
 from core.train.device import BF16_CAPABILITY, Device, take_any_length
@@ -205,8 +207,9 @@ def _model(name: str, revision: str | None, tell: Tell, *, four_bit: bool = Fals
     `four_bit`: the linear layers in NF4, as QLoRA trains over them. UserError for what is no causal LM.
     """
     place, device = _place()
-    options = {"quantization_config": four_bits(device)} if four_bit else {}
     folder = fetch(name, revision, tell)
+    options: dict[str, Any] = {"quantization_config": four_bits(device)} if four_bit else {}
+    options |= in_plain_steps(str(read_config(folder / "config.json").get("model_type")))
     try:
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=device.dtype, device_map={"": place}, **options

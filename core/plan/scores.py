@@ -1,10 +1,11 @@
 """Attention that writes its scores: a number for each pair of tokens and each head, which quick kernels never
 hold.
 
-Two families ask for what no kernel of torch's does, so that transformers (5.23) computes their attention in
-plain steps, whatever it is asked for (`_supports_sdpa` is False): Gemma 2 caps its scores with a tanh, and
-gpt-oss gives each head a sink to look at instead of a token. Gemma 3 does neither and has quick kernels. The
-engine (`core.train.engine.attention`) and the closed form (`core.plan.memory`) both ask here.
+Two families ask for what no kernel of torch's does: Gemma 2 caps its scores with a tanh, and gpt-oss gives
+each head a sink to look at instead of a token. Transformers computes their attention in plain steps: 5.23 by
+itself, 5.17 only where it is told to, and else takes torch's kernels for Gemma 2, which leave the cap away.
+Gemma 3 does neither and has quick kernels. Whoever loads a model, the engine (`core.train.engine.attention`)
+and the closed form (`core.plan.memory`) all ask here.
 
 With e numbers (rows x heads x length x length) and c bytes of the compute dtype, caps and sinks take:
 
@@ -30,6 +31,11 @@ MASKS = 2
 def writes_scores(architecture: str) -> Kind | None:
     """Why a family's attention writes its scores; None: it does not. `architecture`: config's model_type."""
     return KINDS.get(architecture)
+
+
+def in_plain_steps(architecture: str) -> dict[str, str]:
+    """What transformers is to be told when it makes such a model, so that no kernel leaves something away."""
+    return {"attn_implementation": "eager"} if writes_scores(architecture) else {}
 
 
 def kept(kind: Kind, compute: int) -> int:

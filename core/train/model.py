@@ -24,6 +24,7 @@ from typing import Any
 from core.errors import UserError
 from core.models.quantised import MXFP4, stored_as
 from core.models.shape import read_config
+from core.plan.scores import in_plain_steps
 from core.spec import RunSpec
 from core.train.device import Device
 
@@ -38,10 +39,12 @@ def load(spec: RunSpec, folder: Path, device: Device, *, small_steps: bool = Fal
     import torch
     from transformers import AutoModelForCausalLM
 
+    config = read_config(folder / "config.json")
     options: dict[str, Any] = {"dtype": base_dtype(spec.method, device, small_steps)}
+    options |= in_plain_steps(str(config.get("model_type")))
     if spec.method == "qlora":
         options |= {"quantization_config": four_bits(device)}
-    elif stored_as(spec.model, read_config(folder / "config.json")) == MXFP4:
+    elif stored_as(spec.model, config) == MXFP4:
         from transformers import Mxfp4Config
 
         options |= {"quantization_config": Mxfp4Config(dequantize=True)}

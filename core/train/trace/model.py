@@ -9,6 +9,7 @@ from torch import nn
 from core.errors import UserError
 from core.models.catalogue import entry
 from core.models.hub import cached_folder
+from core.plan.scores import in_plain_steps
 from core.spec import RunSpec
 from core.train.device import Device
 from core.train.model import base_dtype, four_bits, keep_unpacked, with_adapters
@@ -28,7 +29,7 @@ def build(spec: RunSpec, device: Device, mode: Live, small_steps: bool) -> Any:
     try:
         with torch.device("meta"), no_init_weights():
             dtype = base_dtype(spec.method, device, small_steps)
-            model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+            model = AutoModelForCausalLM.from_config(config, dtype=dtype, **in_plain_steps(config.model_type))
             model.tie_weights()
             if spec.method == "qlora":
                 packed(model, device)
