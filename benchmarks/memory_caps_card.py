@@ -1,9 +1,9 @@
 """Runs what `benchmarks.memory_caps` tries under the cap of a smaller card: a request a line on stdin.
 
-The passes are the fullest ones that the run would make of its rows (`core.train.measure_passes`), twice over,
-so that the optimiser's state is there the second time (`benchmarks.memory_run` says what follows). Torch's
-pool is capped as a measurement caps it, and whoever asks how much of the card or of the host's memory is free
-is told what there would be beside a smaller card.
+The passes are the fullest ones that the run would make of its rows, and they are made as a measurement makes
+them (`core.train.measure_passes`; `benchmarks.memory_run` says what follows). Torch's pool is capped as a
+measurement caps it, and whoever asks how much of the card or of the host's memory is free is told what there
+would be beside a smaller card.
 """
 
 import contextlib
@@ -61,11 +61,12 @@ def fullest(spec: RunSpec, mix: Mix, lengths: Any, layout: Any, vocab: int) -> t
     batch, accumulate = spec.batch or 1, min(spec.accumulate or 1, 2)
     steps = steps_of(spec, len(lengths)) * (spec.accumulate or 1)
     made = measure_passes.of_training(lengths, batch, spec.seed, steps, layout, ordinary=0)
-    train_on = [row_of(int(lengths[place]), mix, vocab, place) for one in made.hot for place in one]
+    hot = made.hot(accumulate)
+    train_on = [row_of(int(lengths[place]), mix, vocab, place) for one in hot for place in one]
     held = np.minimum(mix.lengths(held_out=True), spec.length)
     chosen = measure_passes.of_evaluation(held, batch, layout)
     held_out = [row_of(int(held[place]), mix, vocab, place) for place in chosen]
-    few: dict[str, Any] = {"steps": len(made.hot) // accumulate, "epochs": None, "accumulate": accumulate}
+    few: dict[str, Any] = {"steps": len(hot) // accumulate, "epochs": None, "accumulate": accumulate}
     never = {"save": spec.save.model_copy(update={"every": 1_000_000})}
     seldom = {"evaluate": spec.evaluate.model_copy(update={"every": None})}
     return spec.model_copy(update={**few, **never, **seldom}), Rows(train_on, held_out), made.tokens

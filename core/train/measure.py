@@ -98,14 +98,15 @@ class Measuring:
         made = measure_passes.of_training(
             lengths[order], batch, seed, steps * (spec.accumulate or 1), layout, ORDINARY[kind]
         )
-        passes = made.all if len(made.fullest) == batch else [made.fullest]  # else one has all the rows
+        hot = made.hot(accumulate)
+        passes = hot + made.ordinary if len(made.fullest) == batch else [made.fullest]  # else it has all rows
         rows = [train_on[order[place]] for one in passes for place in one]
         held = []
         if held_out:
             chosen = measure_passes.of_evaluation(measure_passes.lengths_of(held_out), batch, layout)
             held = [held_out[place] for place in chosen]
         self._ordinary = max(1, len(made.ordinary) // accumulate)
-        self._steps = len(made.hot) // accumulate + self._ordinary
+        self._steps = len(hot) // accumulate + self._ordinary
         self.told |= {
             "rows": batch,
             "tokens": made.tokens,

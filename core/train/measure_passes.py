@@ -1,8 +1,9 @@
 """Which passes of a run are its fullest: the ones that a measurement makes, and in which order.
 
 A run goes through its rows in an order that its seed fixes, so its fullest pass is known before it begins.
-That one is made, and the one that holds the longest row, twice over: the second time with the optimiser's
-state in place. Then come ordinary passes, the run's own first ones, by which the speed is told.
+That one is made, and the one that holds the longest row, until each was there with the optimiser's state in
+place and, where a step is of several passes, with the gradients of another. Then come ordinary passes, the
+run's own first ones, by which the speed is told.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,13 +29,12 @@ class Passes:
     tokens: int
     """Of the fullest pass, its padding with them."""
 
-    @property
-    def hot(self) -> list[list[int]]:
-        return [self.fullest, self.longest] * 2
-
-    @property
-    def all(self) -> list[list[int]]:
-        return self.hot + self.ordinary
+    def hot(self, accumulate: int) -> list[list[int]]:
+        """Those that are made for what they take, in whole steps of so many passes: one, or two for more."""
+        both = [self.fullest, self.longest]
+        if accumulate == 1 or self.fullest == self.longest:
+            return both * 2
+        return [*both, *reversed(both), *both]  # the second of a step finds the first one's gradients
 
 
 def of_training(

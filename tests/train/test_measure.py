@@ -79,7 +79,7 @@ def test_the_fullest_pass_and_the_one_with_the_longest_row():
     lengths = np.array([1, 9, 2, 2, 6, 6, 3, 1])
     lines = measure_passes.of_training(lengths, 2, None, 4, LINES, ordinary=2)
     assert (lines.fullest, lines.longest, lines.tokens) == ([4, 5], [0, 1], 12)
-    assert lines.ordinary == [[0, 1], [2, 3]] and lines.hot == [[4, 5], [0, 1]] * 2
+    assert lines.ordinary == [[0, 1], [2, 3]] and lines.hot(1) == [[4, 5], [0, 1]] * 2
     rows = measure_passes.of_training(lengths, 2, None, 4, ROWS)
     assert rows.fullest == [0, 1] and rows.tokens == 18, "padded to the longest"
     begun = measure_passes.of_training(lengths, 2, None, 2, LINES)
@@ -91,8 +91,16 @@ def test_a_shuffled_run_makes_many_different_passes():
     once = measure_passes.of_training(lengths, 4, 7, 25, LINES)
     often = measure_passes.of_training(lengths, 4, 7, 500, LINES)
     assert len(once.fullest) == 4 and once.tokens == sum(lengths[once.fullest])
-    assert 100 in once.longest or 100 not in {place for one in once.all for place in one}
+    assert 100 in once.longest or 100 not in {place for one in once.hot(2) + once.ordinary for place in one}
     assert often.tokens > once.tokens and often.tokens <= 98 + 99 + 100 + 101
+
+
+def test_each_is_made_with_the_state_of_the_optimiser_and_the_gradients_of_another():
+    made = measure_passes.of_training(np.array([1, 9, 2, 2, 6, 6, 3, 1]), 2, None, 4, LINES)
+    hot = made.hot(2)
+    steps = [hot[at : at + 2] for at in range(0, len(hot), 2)]
+    assert len(hot) == 2 * len(steps)
+    assert {id(second) for _, second in steps[1:]} == {id(made.fullest), id(made.longest)}
 
 
 def test_few_rows_are_one_pass():
