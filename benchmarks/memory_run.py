@@ -107,7 +107,6 @@ def train(
     their rows. `records`: whether passes may be started as a whole, where that is quicker. `waits`: layers
     are planned to wait in the host's memory. `alone`: nobody else of ours is on the card.
     """
-    import torch
     from transformers import set_seed
 
     from core.data.tokenizer import load_tokenizer
@@ -119,7 +118,6 @@ def train(
     from core.train.model import adapters_in_fp32, is_finite
     from core.train.trainer import Tuner, arguments
 
-    torch._dynamo.config.recompile_limit = 64  # type: ignore[assignment]
     row["stage"] = "load"
     where = device.choose(spec)
     set_seed(spec.seed)

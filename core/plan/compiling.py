@@ -25,12 +25,13 @@ def pays(
     asked: str | bool = "auto",
     objective: Objective = "sft",
     capable: bool = True,
+    gives_up: str = "",
 ) -> tuple[bool, str]:
     """Whether to compile, and why, in words that follow "compiled:" or "not compiled:".
 
     `seconds`: of training without it, None: not known; `compiled`: with it, what compiling takes left out.
     `kind`: cuda (or gpu), or cpu. `asked`: `compile` of the spec. `capable`: whether the card has compute
-    capability 8.0, for which kernels are made.
+    capability 8.0, for which kernels are made. `gives_up`: what `gives_up_on` says.
     """
     if objective != "sft":
         return False, f"the passes of {NAMES[objective]} have a mask and many shapes"
@@ -40,11 +41,23 @@ def pays(
         return False, "the card is older than those that kernels are made for (compute capability 8.0)"
     if asked != "auto":
         return bool(asked), "as asked"
+    if gives_up:
+        return False, f"torch's compiler gives up on {gives_up}"
     if seconds is None:
         return True, "most runs are long enough to pay for it"
     if seconds - (seconds * (1 - SAVES) if compiled is None else compiled) < SECONDS:
         return False, f"about {duration(seconds)} of training is too short to pay for it"
     return True, f"about {duration(seconds)} of training without it is long enough to pay for it"
+
+
+def gives_up_on(shape: ModelShape, spec: RunSpec, method: str) -> str:
+    """What torch's compiler makes nothing of in such a run; empty: all can be compiled.
+
+    Seen with torch 2.11 on a card and transformers 5.17 (Qwen3-MoE), and with 2.13 and PEFT 0.21 (DoRA).
+    """
+    if shape.experts:
+        return "layers of experts"
+    return "DoRA" if spec.lora.dora and method != "full" else ""
 
 
 def rated(card: Card) -> Card:

@@ -47,7 +47,8 @@ def fastest(work: Work, room: int) -> Found:
     found = _best(work, room, compiled=True)
     seconds = training_of(work, replace(found.setting, compiled=False, recorded=False))
     with_it = training_of(work, found.setting)
-    able, why = compiling.pays(seconds, kind, compiled=with_it, asked=spec.compile)
+    gives_up = compiling.gives_up_on(work.shape, spec, work.method)
+    able, why = compiling.pays(seconds, kind, compiled=with_it, asked=spec.compile, gives_up=gives_up)
     if able:
         return replace(found, why=why)
     plain = replace(_best(work, room, compiled=False), why=why)
@@ -59,7 +60,12 @@ def fastest(work: Work, room: int) -> Found:
 def may_compile(work: Work) -> tuple[bool, str]:
     """Whether layers can be compiled at all, whatever that costs, and why."""
     return compiling.pays(
-        None, work.card.kind, asked=work.spec.compile, objective=work.objective, capable=work.card.bf16
+        None,
+        work.card.kind,
+        asked=work.spec.compile,
+        objective=work.objective,
+        capable=work.card.bf16,
+        gives_up=compiling.gives_up_on(work.shape, work.spec, work.method),
     )
 
 

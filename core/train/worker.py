@@ -251,8 +251,11 @@ def train(run: RunFolder, log: Log, asked: Asked, course: Course) -> End:
         log.write(Finding("info", "engine", engine.in_words(), "", ""))
     if not course.measuring:
         engine.begin()
+    engine.holder.begun = True
     tuner.train(resume_from_checkpoint=str(resumed[1]) if resumed else None)
     engine.first_step_seconds = watch.first_step_seconds
+    if gave_up := engine.holder.gave_up:
+        log.write(Finding("warn", "not-compiled", f"some passes ran uncompiled ({gave_up})", "", ""))
     step = tuner.state.global_step
     finished = step >= tuner.state.max_steps
     if course.measuring:

@@ -12,7 +12,9 @@ from core.models.shape import shape_from_config
 from core.plan import speed
 from core.plan.card_names import known_cards
 from core.plan.cards import card_named, card_of_size
-from core.plan.compiling import pays, training_seconds
+from core.plan.compiling import gives_up_on, pays, training_seconds
+from core.plan.search import may_compile
+from core.plan.work import work_of
 from tests.plan.boxes import model, spec
 
 LLAMA = "meta-llama/Llama-3.1-8B"
@@ -128,6 +130,19 @@ def test_compiling_pays_on_runs_of_more_than_three_minutes():
 def test_where_layers_cannot_be_compiled_asking_does_not_help(changes, why):
     compiled, reason = pays(6000, asked=True, **({"kind": "cuda"} | changes))
     assert not compiled and why in reason
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "what"),
+    [("Qwen/Qwen3-30B-A3B", {}, "experts"), (LLAMA, {"lora": {"dora": True}}, "DoRA"), (LLAMA, {}, "")],
+)
+def test_what_the_compiler_gives_up_on_is_not_compiled_unless_asked_for(name, changes, what):
+    found = gives_up_on(model(name), spec(name, **changes), "lora")
+    assert what in found and bool(found) == bool(what)
+    assert pays(6000, "cuda", gives_up=found)[0] == (not what)
+    assert pays(6000, "cuda", gives_up=found, asked=True)[0], "it may have learned"
+    work = work_of(spec(name, **changes), model(name), H200, None, "lora")
+    assert may_compile(work)[0] == (not what)
 
 
 def test_the_worker_reckons_a_run_as_the_plan_does():

@@ -38,7 +38,7 @@ def model() -> Any:
 
 def holder(backend: Any, loose: bool = True) -> layers.Holder:
     made = layers.Holder(NARROW, compiled=False, random=False, loose=loose)
-    made.compiled, made._run = True, torch.compile(layers._held, backend=backend)
+    made.compiled, made._run = True, torch.compile(layers._held, backend=backend, fullgraph=True)
     return made
 
 
@@ -77,13 +77,9 @@ def test_layers_that_are_compiled_keep_what_their_kind_says(model: Any) -> None:
     assert [widths.count(WIDE) for widths in found] == [2, 0, 2, 0, 0]
 
 
-def test_a_compiler_that_fails_leaves_layers_that_run_as_they_are(model: Any) -> None:
-    def broken(*_: Any) -> Any:
-        raise RuntimeError("no compiler here")
-
-    made = holder(broken)
-    made.take_all(layers.decoder_layers(model), HELD)
-    tuner = SimpleNamespace(
+def tuner_of(model: Any) -> Any:
+    """What makes a pass of the model."""
+    return SimpleNamespace(
         args=SimpleNamespace(per_device_train_batch_size=1, device="cpu"),
         train_dataset=[0],
         data_collator=lambda rows: {"tokens": 64},
@@ -91,8 +87,51 @@ def test_a_compiler_that_fails_leaves_layers_that_run_as_they_are(model: Any) ->
         compute_loss=lambda model, batch: passed(model, batch["tokens"]).sum(),
         trained_tokens=1,
     )
+
+
+def test_a_compiler_that_fails_leaves_layers_that_run_as_they_are(model: Any) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("no compiler here")
+
+    made = holder(broken)
+    made.take_all(layers.decoder_layers(model), HELD)
     engine = Engine(True, "as asked", Layout("rows"), "", tuple(HELD), None, made)
-    why = warm_up(engine, tuner)
+    why = warm_up(engine, tuner_of(model))
     assert why and "compiling failed" in why and not engine.compiled and not made.compiled
     assert engine.compile_seconds is None
     passed(model, 64).sum().backward()
+
+
+def breaks(layer: Any) -> None:
+    """From here on the compiler cannot follow the layer's MLP."""
+    plain = layer.mlp.forward
+
+    def forward(hidden: Any) -> Any:
+        torch._dynamo.graph_break()
+        return plain(hidden)
+
+    layer.mlp.forward = forward
+
+
+def test_a_layer_that_the_compiler_gives_up_on_is_told_before_the_run_begins(model: Any) -> None:
+    kinds = [Hold.HOST, *HELD[1:]]
+    made = holder("eager")
+    made.take_all(layers.decoder_layers(model), kinds)
+    breaks(layers.decoder_layers(model)[2])
+    engine = Engine(True, "as asked", Layout("rows"), "", tuple(kinds), None, made)
+    why = warm_up(engine, tuner_of(model))
+    assert why and not engine.compiled and not made.compiled
+    assert engine.kinds == (Hold.INPUT, *HELD[1:]), "without a compiler nothing waits in the host's memory"
+
+
+def test_a_run_goes_on_where_the_compiler_gives_up_in_the_middle(model: Any) -> None:
+    made = holder("eager")
+    made.take_all(layers.decoder_layers(model), HELD)
+    before = passed(model, 64).detach()
+    made.begun = True
+    breaks(layers.decoder_layers(model)[2])
+    torch.compiler.reset()
+    assert not made.gave_up
+    again = passed(model, 64)
+    again.sum().backward()
+    assert torch.allclose(again, before, atol=1e-5) and made.gave_up

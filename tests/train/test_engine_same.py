@@ -177,7 +177,7 @@ def test_packed_rows_learn_the_same(recompute: float) -> None:
 
 
 @pytest.mark.parametrize("recompute", [0.0, 0.5, 1.0])
-@pytest.mark.parametrize("lora", [None, LORA["lora"], LORA["dora"]], ids=["full", "lora", "dora"])
+@pytest.mark.parametrize("lora", [None, LORA["lora"], LORA["rslora"]], ids=["full", "lora", "rslora"])
 def test_compiled_layers_learn_the_same(
     lora: dict[str, Any] | None, recompute: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +190,17 @@ def test_compiled_layers_learn_the_same(
     model, engine = with_engine(plain, "llama", lora, recompute, compiled=True)
     assert engine.compiled and engine.holder.compiled
     assert_same(plain, model, collate(rows(), 0, engine.layout))
+
+
+def test_layers_that_draw_numbers_are_compiled_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.compiler.reset()
+    backend = "aot_eager_decomp_partition"
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
+    plain = plain_model("llama", LORA["dropout"])
+    model, engine = with_engine(plain, "llama", LORA["dropout"], 0.5, compiled=True)
+    logits, grads = learned_from(model.train(), collate(rows(), 0, engine.layout))
+    assert engine.holder.compiled and logits.isfinite().all()
+    assert any(one.abs().max() > 0 for one in grads.values())
 
 
 class Counted(TorchDispatchMode):

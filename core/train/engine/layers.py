@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.nn.attention.varlen
 from torch import Tensor, nn
+from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
@@ -28,6 +29,10 @@ THERE = {Hold.WIDE: Hold.ALL, Hold.HOST: Hold.NARROW}
 """What a layer keeps of which something waits in the host's memory: one kind less to compile."""
 INSTEAD = {Hold.WIDE: Hold.NARROW, Hold.HOST: Hold.INPUT}
 """What it holds where it cannot wait there: no more on the card than was planned."""
+GIVES_UP = (TorchDynamoException, FailOnRecompileLimitHit)
+"""What the compiler raises where it makes nothing of a layer."""
+RECOMPILES = 64
+"""How often layers may be compiled, before those that differ again are left as they are."""
 KEEP, AGAIN = CheckpointPolicy.MUST_SAVE, CheckpointPolicy.PREFER_RECOMPUTE
 
 
@@ -106,12 +111,19 @@ class Holder:
         `loose`: passes differ in their number of tokens, and layers are compiled once for all of them.
         `four_bits`: weights are unpacked by each pass, and not kept even by a layer that keeps all.
         """
+        if compiled:  # a model may have many kinds of layers, and each is held in up to three ways
+            torch._dynamo.config.recompile_limit = RECOMPILES
         self._policies = {hold: policy(hold, widest) for hold in (Hold.ALL, Hold.NARROW, Hold.INPUT)}
         self._random, self._loose, self._always = random, loose, four_bits
         self.host, self.graphs = host, graphs
         self._first_waiting: nn.Module | None = None
         self.compiled = compiled
-        self._run: Any = torch.compile(_held) if compiled else _held
+        self.begun = False
+        """Whether the passes are those of the run."""
+        self.gave_up = ""
+        """Why layers were left as they are in a pass of the run, where one was."""
+        # whole or not at all: else the compiler leaves a layer that it gives up on as it is, without a word
+        self._run: Any = torch.compile(_held, fullgraph=True) if compiled else _held
 
     def uncompile(self) -> None:
         """From here on the layers run as they are, and hold the same; but nothing waits in the host's memory:
@@ -149,7 +161,14 @@ class Holder:
         layer.forward = forward
 
     def _as(self, kept: Hold, layer: nn.Module, whole: Any, *inputs: Any) -> Any:
-        return self._run(layer, whole, kept.value, self._policies[kept], self._random, *inputs)
+        how = (layer, whole, kept.value, self._policies[kept], self._random, *inputs)
+        try:
+            return self._run(*how)
+        except GIVES_UP as error:
+            if not self.begun:
+                raise
+            self.gave_up = str(error).strip().splitlines()[0]
+            return _held(*how)  # a run does not end for want of speed
 
     def take_all(self, layers: Sequence[nn.Module], kinds: Sequence[Hold]) -> None:
         for layer, hold in zip(layers, kinds, strict=True):

@@ -10,7 +10,7 @@ import torch
 from core.machine import look
 from core.models.shape import ModelShape
 from core.plan.cards import card_here
-from core.plan.compiling import pays, training_seconds
+from core.plan.compiling import gives_up_on, pays, training_seconds
 from core.plan.dial import WAITING, Hold, holds, in_words, may_record, widest_narrow
 from core.plan.fullest import Spread
 from core.plan.layers import layer as layer_of
@@ -96,7 +96,15 @@ def compiles(
     if kind == "cuda":
         card = card_here(spec, look())
         seconds, with_it = training_seconds(spec, shape, card, tokens=tokens, steps=steps)
-    return pays(seconds, kind, compiled=with_it, asked=spec.compile, objective=objective, capable=capable)
+    return pays(
+        seconds,
+        kind,
+        compiled=with_it,
+        asked=spec.compile,
+        objective=objective,
+        capable=capable,
+        gives_up=gives_up_on(shape, spec, spec.method),
+    )
 
 
 def engine_for(

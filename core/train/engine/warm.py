@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from core.train.engine.graphs import ROOM, free_bytes
+from core.train.engine.layers import INSTEAD
 from core.train.engine.setup import Engine
 
 BUSY = 0.75
@@ -32,6 +33,7 @@ def warm_up(engine: Engine, tuner: Any) -> str | None:
     except Exception as error:
         traceback.print_exc()
         engine.holder.uncompile()
+        engine.kinds = tuple(INSTEAD.get(one, one) for one in engine.kinds)
         if engine.head:
             engine.head.uncompile()
         torch.compiler.reset()

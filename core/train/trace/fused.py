@@ -69,7 +69,7 @@ def compiled(run: Callable[..., Any], mode: Live) -> Callable[..., Any]:
         inference_compiler=made,
         partition_fn=partial(min_cut_rematerialization_partition, compiler="inductor"),
     )
-    return torch.compile(run, backend=backend)
+    return torch.compile(run, backend=backend, fullgraph=True)
 
 
 def _program(mode: Live, graph: fx.GraphModule, _examples: Sequence[Any]) -> Callable[..., Any]:
