@@ -36,7 +36,7 @@ def _goals(recommended: Sequence[Row], larger: Sequence[Row]) -> list[str]:
     tried = [one for one in larger if "fits" in one]
     wrong = [one for one in tried if one["fits"]]
     near = [one for one in wrong if _planned(one) <= 1]
-    limit = [share(one) for one in ran if one.get("limit") and one.get("peak")]
+    limit = [tensors(one) for one in ran if one.get("limit") and one.get("peak")]
     cells = len({one["cell"].rpartition(":")[0] for one in (*recommended, *larger)})
     far, left = (sum(1 for one in larger if key in one) for key in ("not_tried", "no_larger"))
     lines = [
@@ -48,8 +48,8 @@ def _goals(recommended: Sequence[Row], larger: Sequence[Row]) -> list[str]:
     ]
     if limit:
         lines.append(
-            f"| share of the card used where memory decides | median {statistics.median(limit):.0%}, "
-            f"least {min(limit):.0%}, {sum(one < LEAST for one in limit)} of {len(limit)} under {LEAST:.0%} "
+            f"| share of the card that tensors and context fill where memory decides "
+            f"| median {statistics.median(limit):.0%}, least {min(limit):.0%}, {sum(one < LEAST for one in limit)} of {len(limit)} under {LEAST:.0%} "
             f"| at least {LEAST:.0%} |"
         )
     lines.append("")
@@ -85,7 +85,8 @@ def _shares(limited: Sequence[Row]) -> list[str]:
     said = (
         "Shares of the card, CUDA's context among them, and of the tokens that were planned for: the median, "
     )
-    return [*lines, f"\n{said}and the least.\n"]
+    pool = "The pool takes what the card has while tensors leave for the host, and needs less."
+    return [*lines, f"\n{said}and the least. {pool}\n"]
 
 
 def _long(recommended: Sequence[Row], larger: Sequence[Row]) -> list[str]:
@@ -111,7 +112,7 @@ def _of(one: Row) -> str:
         *(name for name in ("host", "compiled", "recorded") if chosen[name]),
     ]
     ends = [_gib(_with_context(one.get(key))) for key in ("peak", "reserved")]
-    used = f"{share(one):.0%}" if one.get("peak") else "out of memory" if "out_of_memory" in one else "–"
+    used = f"{tensors(one):.0%}" if one.get("peak") else "out of memory" if "out_of_memory" in one else "–"
     used += "" if one["limit"] else " (not the limit)"
     return " | ".join(
         [

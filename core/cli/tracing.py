@@ -41,7 +41,7 @@ def _told(one: MethodPlan, estimate: Estimate, where: Card, fits: bool) -> str:
     from core.numbers import gib, percent
     from core.plan.cards import room
 
-    plain, (under, over) = one.estimate, estimate.error or (0.0, 0.0)
+    plain = one.estimate
     compiled = "compiled" if one.compiled else "not compiled"
     how = f"{one.method}, {one.batch} rows of {one.length:,} at a time, dial {one.recompute:.2f}, {compiled}"
     verdict = "fits into" if fits else "does not fit into"
@@ -57,7 +57,10 @@ def _told(one: MethodPlan, estimate: Estimate, where: Card, fits: bool) -> str:
             parts.append([words, gib(size), gib(getattr(plain, name)) if plain else "?"])
     table = show.table(parts, ["", "traced", "closed form"], right=(1, 2))
     beside = f"Beside the card {gib(estimate.ram)} of RAM, {gib(estimate.disk)} of disk."
-    sure = f"Traces are from {percent(abs(under))} under to {percent(over)} over."
+    sure = f"The trace is {estimate.unchecked}."
+    if estimate.error:
+        under, over = estimate.error
+        sure = f"Traces are from {percent(abs(under))} under to {percent(over)} over."
     return (
         f"{how}\n{gib(estimate.peak)} at the fullest moment {verdict} the {gib(room(where))} that a run may"
         f" take of {where.name}\n\n{table}\n\n{beside} {sure}"

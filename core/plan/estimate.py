@@ -35,17 +35,14 @@ class Estimate:
     disk: int
     """Checkpoints, the result and a merged model."""
     error: tuple[float, float] | None
-    """How far the truth was from estimates of this kind where it was checked, as shares of the truth: most
-    under it (0 or less) and most over it. None: it was not checked on such a machine."""
+    """How far estimates of this kind were from the truth where it was checked, as shares of the truth: most
+    under it (0 or less) and most over it. None: such a run was not checked."""
     correction: float | None = None
     """The factor that is in the numbers already, from what was measured before; None: nothing was."""
     of: str = ""
     """What the correction was learned from, in words: card, model, settings, versions."""
-
-    @property
-    def unchecked(self) -> str:
-        """What is said where there is no error to tell."""
-        return "not checked against whole runs" if self.kind == "measured" else "not checked on a CPU"
+    unchecked: str = ""
+    """What is said where there is no error to tell."""
 
     @property
     def peak(self) -> int:

@@ -184,6 +184,7 @@ def estimate_of(measured: Measured, plain: Estimate) -> Estimate:
         save=peaks.get("save", 0),
         ram=max(peak["ram"] for phase, peak in phases.items()),
         error=CPU_ERROR if measured.told["kind"] == "cpu" else None,
+        unchecked="not checked against whole runs",
         correction=None,
         of="",
     )

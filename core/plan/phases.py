@@ -43,11 +43,10 @@ from core.plan.work import Setting, Work, better_of, looseness
 from core.runs.space import space
 from core.spec import Method
 
-ERROR = (-0.019, 0.003)
-"""Of the closed form's tensors at a step's peak, most under and most over the card's: ten runs of two shapes
-on one H200, to some of which parts of the form were fitted (docs/measured/speed.md); furthest off were passes
-started as a whole. What `table` of `python -m benchmarks.memory_grid` says of cells that were only checked
-belongs here."""
+ERROR = (-0.026, 0.009)
+"""Of the closed form's tensors at a step's peak, most under and most over the card's: 95 runs of seven shapes
+on one H200, of which 70 were only checked and 25 are of shapes that parts of the form were fitted to
+(docs/measured/grid.md). What `table` of `python -m benchmarks.memory_grid` says belongs here."""
 LARGEST_FILE = 50_000_000_000
 """Bytes of one file of a saved model (transformers)."""
 CHECKED = 3
@@ -84,9 +83,27 @@ def formula(work: Work, setting: Setting) -> Estimate:
     else:
         ram = max(step.total, load, evaluation, save + saved)
     merged = 0 if full else 2 * shape.parameters
-    disk, error = need.run + merged, ERROR if on_gpu else None
-    found = Estimate("formula", step, load, evaluation, save, merge, ram=ram, disk=disk, error=error)
+    found = Estimate(
+        *("formula", step, load, evaluation, save, merge),
+        ram=ram,
+        disk=need.run + merged,
+        error=None if unchecked(work) else ERROR,
+        unchecked=unchecked(work),
+    )
     return estimated(found, better)
+
+
+def unchecked(work: Work) -> str:
+    """Of what kind the run is, if it is of none that was checked on a card; else empty."""
+    if work.card.kind != "gpu":
+        return "not checked on a CPU"
+    lora = work.spec.lora
+    adapted = work.method != "full" and (lora.dora or lora.dropout > 0)
+    if work.shape.experts or writes_scores(work.shape.architecture):
+        return "not checked for such a model"
+    if adapted or work.objective != "sft" or work.precision != "bf16":
+        return "not checked for such a run"
+    return ""
 
 
 def loosened(found: Estimate, work: Work, setting: Setting) -> Estimate:

@@ -21,10 +21,9 @@ from core.plan.phases import formula
 from core.plan.work import Setting, Work, looseness
 from core.spec import RunSpec
 
-ERROR = (-0.001, 0.009)
-"""Of a trace's tensors at a step's peak, most under and most over the card's: seven runs of two shapes on one
-H200 (docs/measured/speed.md, short of the one whose rows were of many lengths). What `table` of
-`python -m benchmarks.memory_grid` says of cells that were only checked belongs here."""
+ERROR = (-0.02, 0.004)
+"""Of a trace's tensors at a step's peak, most under and most over the card's: the runs of the closed form's
+error (docs/measured/grid.md)."""
 JOB = "core.train.trace.job"
 SECONDS = 120.0
 TURING = (7, 5)
@@ -73,7 +72,7 @@ def _estimate(told: dict[str, Any], closed: Estimate, work: Work, setting: Setti
         evaluation=told["evaluation"] + CONTEXT,
         save=closed.save + more + moments,
         ram=closed.ram + step.host - closed.step.host,
-        error=(ERROR[0], ERROR[1] + looseness(work, setting)),
+        error=(ERROR[0], ERROR[1] + looseness(work, setting)) if closed.error else None,
         correction=None,
         of="",
     )
