@@ -47,10 +47,11 @@ def _goals(recommended: Sequence[Row], larger: Sequence[Row]) -> list[str]:
         f"({len(wrong) / max(1, cells):.1%}) | at most {MOST_WRONG:.0%} |",
     ]
     if limit:
+        few = sum(one < LEAST for one in limit)
         lines.append(
-            f"| share of the card that tensors and context fill where memory decides "
-            f"| median {statistics.median(limit):.0%}, least {min(limit):.0%}, {sum(one < LEAST for one in limit)} of {len(limit)} under {LEAST:.0%} "
-            f"| at least {LEAST:.0%} |"
+            "| share of the card that tensors and context fill where memory decides "
+            f"| median {statistics.median(limit):.0%}, least {min(limit):.0%}, "
+            f"{few} of {len(limit)} under {LEAST:.0%} | at least {LEAST:.0%} |"
         )
     lines.append("")
     lines.append(
