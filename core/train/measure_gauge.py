@@ -10,7 +10,7 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,9 @@ class Gauge:
         self._before = (gpu.memory_used or 0) if gpu else 0
         self.others: Others | None = others_on(gpu) if gpu else None
         """What was held of the card before anything of this process was."""
-        self._process, self._looked = 0, 0.0
+        self._named = self._lost = 0
+        """The most that NVML said of this process by name, and that the card had lost where it did not."""
+        self._looked = 0.0
         self.engine: Any = None
         """Counts what recorded passes hold as well, from when it is known."""
         _forget_ram()
@@ -84,7 +86,7 @@ class Gauge:
         self._look(now=True)
         phase, now = phase_of(self._stage), time.monotonic()
         allocated, reserved = _of_torch(self.engine)
-        peak = Peak(allocated, reserved, self._process, _most_ram())
+        peak = Peak(allocated, reserved, self._named or self._lost, _most_ram())
         self.phases[phase] = peak.over(self.phases.get(phase, Peak()))
         self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._since
         self._since = now
@@ -99,7 +101,7 @@ class Gauge:
         return (last.tokens - before.tokens) / passed if passed > 0 else None
 
     def _look(self, now: bool = False) -> None:
-        """At what NVML says of this process; where it does not name it, at what the card has lost since."""
+        """At what NVML says of this process; where it never names it, at what the card has lost since."""
         if "torch" not in sys.modules or not (
             now or time.monotonic() - self._looked >= SECONDS_BETWEEN_LOOKS
         ):
@@ -109,9 +111,12 @@ class Gauge:
         if gpu is None:
             return
         own = own_bytes(gpu)
-        if own is None and gpu.memory_used is not None:
-            own = gpu.memory_used - self._before
-        self._process = max(self._process, own or 0)
+        if own is not None:
+            if not self._named:  # from here on it is known, and what was guessed before is not told
+                self.phases = {phase: replace(peak, process=0) for phase, peak in self.phases.items()}
+            self._named = max(self._named, own)
+        elif gpu.memory_used is not None:
+            self._lost = max(self._lost, gpu.memory_used - self._before)
 
 
 def standing(model: Any, optimizer: Any, full: bool) -> dict[str, int]:
