@@ -28,7 +28,7 @@ ALL_KINDS = ("all", "narrow", "input")
 THERE = {Hold.WIDE: Hold.ALL, Hold.HOST: Hold.NARROW}
 """What a layer keeps of which something waits in the host's memory: one kind less to compile."""
 INSTEAD = {Hold.WIDE: Hold.NARROW, Hold.HOST: Hold.INPUT}
-"""What it holds where it cannot wait there: no more on the card than was planned."""
+"""What it holds where it cannot wait there, as a plan takes it where the host has no room."""
 GIVES_UP = (TorchDynamoException, FailOnRecompileLimitHit)
 """What the compiler raises where it makes nothing of a layer."""
 RECOMPILES = 64
@@ -167,7 +167,7 @@ class Holder:
         except GIVES_UP as error:
             if not self.begun:
                 raise
-            self.gave_up = str(error).strip().splitlines()[0]
+            self.gave_up = str(error).strip().splitlines()[0][:160]
             return _held(*how)  # a run does not end for want of speed
 
     def take_all(self, layers: Sequence[nn.Module], kinds: Sequence[Hold]) -> None:
