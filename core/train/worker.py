@@ -255,7 +255,9 @@ def train(run: RunFolder, log: Log, asked: Asked, course: Course) -> End:
     tuner.train(resume_from_checkpoint=str(resumed[1]) if resumed else None)
     engine.first_step_seconds = watch.first_step_seconds
     if gave_up := engine.holder.gave_up:
-        log.write(Finding("warn", "not-compiled", f"some passes ran uncompiled ({gave_up})", "", ""))
+        said = f"some passes ran uncompiled, slower ({gave_up})"
+        todo = "set compile: false next time, so that all are planned like that"
+        log.write(Finding("warn", "not-compiled", said, "torch's compiler gave up on them", todo))
     step = tuner.state.global_step
     finished = step >= tuner.state.max_steps
     if course.measuring:

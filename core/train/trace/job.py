@@ -19,6 +19,7 @@ def answer(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     from core.models.shape import read_shape
     from core.spec import parse_spec
     from core.train.device import Device
+    from core.train.engine.layers import GIVES_UP
     from core.train.trace.live import Live
     from core.train.trace.model import build
     from core.train.trace.passes import Pass, trace
@@ -37,10 +38,13 @@ def answer(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
         raise
     except Exception as error:
         lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        why, what = "its modules ask for numbers that a trace does not have", ""
+        if isinstance(error, GIVES_UP):
+            why, what = "torch's compiler gives up on its layers", "set compile: false, or "
         raise UserError(
             f"{spec.model} cannot be traced",
-            f"its modules ask for numbers that a trace does not have ({lines[0][:160]})",
-            "take the closed form: plan without --trace",
+            f"{why} ({lines[0][:160]})",
+            f"{what}take the closed form: plan without --trace",
             code=1,
         ) from error
     return {"step": traced.step, "evaluation": traced.evaluation, "host": traced.host}
