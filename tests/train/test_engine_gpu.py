@@ -19,6 +19,7 @@ from core.spec import parse_spec
 from core.train import model as models
 from core.train.batches import FOR_THE_LOSS, IGNORED, collate
 from core.train.device import Device
+from core.train.engine import host
 from core.train.engine.setup import Engine, engine_for
 
 pytestmark = pytest.mark.gpu
@@ -27,19 +28,17 @@ CARD = Device("cuda", "bf16")
 LENGTHS = (500, 130, 260, 40)
 
 
-def fresh() -> Any:
+def fresh(**more: int) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(7)
+    sizes = {"hidden_size": 256, "intermediate_size": 640, "num_hidden_layers": 4}
+    sizes |= {"num_attention_heads": 4, "num_key_value_heads": 2} | more
     config = LlamaConfig(
         vocab_size=512,
-        hidden_size=256,
-        intermediate_size=640,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
         initializer_range=0.06,
         max_position_embeddings=1024,
+        **sizes,
     )
     return LlamaForCausalLM(config).to("cuda", torch.bfloat16).train()
 
@@ -144,6 +143,28 @@ def test_what_waited_in_the_host_is_what_left() -> None:
         found.append([learned_from(model, batch) for _ in range(2)][-1])
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
     torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-2, atol=1e-5)
+
+
+@pytest.mark.parametrize("recompute", [0.5, 1.0])
+def test_what_is_on_its_way_to_the_host_is_little(recompute: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the card holds what has left, since the host starts all layers before the first copy is done."""
+    sizes = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 8}
+    sizes |= {"num_attention_heads": 32, "num_key_value_heads": 8}
+    row = {"input_ids": [3 + at % 500 for at in range(8192)], "learned": [1] * 8192}
+    beyond = []
+    for ahead in (host.AHEAD, 2**40):
+        monkeypatch.setattr(host, "AHEAD", ahead)
+        model, engine = ours(fresh(**sizes), plain_lora(fresh(**sizes)), recompute, length=8192)
+        batch = collate([row] * 4, 0, engine.layout)
+        learned_from(model, batch)
+        gc.collect()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        learned_from(model, batch)
+        torch.cuda.synchronize()
+        held = torch.cuda.memory_stats()["active_bytes.all.peak"]
+        beyond.append(held - torch.cuda.max_memory_allocated())
+    assert beyond[0] < 2 * 2**30 < beyond[1]
 
 
 def test_layers_in_the_host_leave_room_on_the_card() -> None:

@@ -118,3 +118,50 @@ def test_a_tensor_with_gaps_stays() -> None:
     gaps = torch.randn(2, TOKENS, 2 * HIDDEN)[..., :HIDDEN]
     with there.layer(torch.empty(2, TOKENS, HIDDEN), True):
         assert there.pack(gaps) is gaps
+
+
+class Mark:
+    """A place in the card's work, which is done when somebody has waited for it."""
+
+    def __init__(self) -> None:
+        self.done = False
+
+    def synchronize(self) -> None:
+        self.done = True
+
+
+@pytest.mark.parametrize(
+    ("size", "open_"),
+    [
+        (10, [[0], [0, 1], [1, 2], [2, 3]]),
+        (5, [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3]]),
+        (30, [[0], [1], [2], [3]]),
+    ],
+    ids=["two layers", "small ones", "a large one"],
+)
+def test_the_host_is_held_back_when_too_much_is_on_its_way(size: int, open_: list[list[int]]) -> None:
+    near, marks, seen = module.Near(ahead=20), [Mark() for _ in open_], []
+    for at, mark in enumerate(marks):
+        near.reached(mark, size)
+        seen.append([place for place in range(at + 1) if not marks[place].done])
+    assert seen == open_
+
+
+def test_each_layer_is_a_mark_forward_and_backward(monkeypatch: pytest.MonkeyPatch) -> None:
+    tuned, marks = model(), []
+    there = waiting(tuned, [Hold.ALL, Hold.HOST, Hold.WIDE, Hold.HOST])
+    real = Host._stay_near
+
+    def marked(self: Host, stream: Any) -> None:
+        marks.append((self._at, self._moved > 0))
+        real(self, stream)
+
+    monkeypatch.setattr(Host, "_stay_near", marked)
+    for _ in range(2):
+        marks.clear()
+        gradients(tuned)
+        there_, back = marks[:3], marks[3:]
+        assert [at for at, _ in there_] == [-1] * 3, "three layers wait"
+        assert [at for at, _ in back] == [2, 1, 0], "and are wanted from the last one on"
+        assert [moved for _, moved in (*there_[1:], *back)] == [True] * 5
+    assert there._at == -1

@@ -3,8 +3,14 @@
 As a hook on what autograd saves. A tensor leaves on one stream as soon as it is made and comes back on
 another before its layer is reached: when a layer's tensors are wanted, the next layer's are already on their
 way. The host's memory is page-locked once, in slabs, and used again by every pass.
+
+What has left is the allocator's again only when its copy is done, and the host starts work long before that.
+So it waits at each layer for all but the last `AHEAD` bytes: else torch's pool would grow by much of what
+moving tensors was meant to save, and under a full card the allocator would wait for everything.
 """
 
+from bisect import bisect_right
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +22,8 @@ SLAB = 2**30
 """Bytes page-locked at a time; a power of two, since torch rounds up to one."""
 SMALL = 8
 """Tensors under this fraction of the layer's input stay: moving them saves nothing."""
+AHEAD = 2**29
+"""Bytes of layers that may be on their way while the host goes on; one layer's always may."""
 
 
 @dataclass
@@ -28,6 +36,20 @@ class Parked:
     stride: tuple[int, ...]
     back: Tensor | None = None
     arrived: Any = None
+
+
+class Near:
+    """Holds the host back, so that at most so many bytes are on their way."""
+
+    def __init__(self, ahead: int):
+        self._ahead = ahead
+        self._marks: deque[tuple[Any, int]] = deque()
+
+    def reached(self, mark: Any, size: int) -> None:
+        """`mark`: a CUDA event behind all that was started so far, `size` bytes of it since the last one."""
+        self._marks.append((mark, size))
+        while len(self._marks) > 1 and sum(size for _, size in self._marks) > self._ahead:
+            self._marks.popleft()[0].synchronize()
 
 
 class Host:
@@ -46,6 +68,11 @@ class Host:
         self._layers: list[int] = []
         """Where each layer's tensors begin in `_parked`."""
         self._least = self._most = 0
+        self._near = Near(AHEAD)
+        self._moved = 0
+        """Bytes that were sent on their way since the last mark."""
+        self._at = -1
+        """The layer whose tensors are wanted, in a backward pass."""
         self._out: Any = None
         self._in: Any = None
 
@@ -60,6 +87,7 @@ class Host:
             self._out, self._in = torch.cuda.Stream(), torch.cuda.Stream()
         if first and self._parked:  # of a pass that never went backward, as when memory ran out in it
             self._all_back()
+        self._stay_near(self._out)
         size = hidden.numel() * hidden.element_size()
         self._least, self._most = size // SMALL, size * self._widest // hidden.shape[-1]
         self._layers.append(len(self._parked))
@@ -80,6 +108,7 @@ class Host:
             tensor.record_stream(self._out)
         else:
             there.copy_(flat)
+        self._moved += size
         parked = Parked(len(self._parked), there, tensor.shape, tensor.stride())
         self._parked.append(parked)
         return parked
@@ -87,8 +116,8 @@ class Host:
     def unpack(self, held: Tensor | Parked) -> Tensor:
         if isinstance(held, Tensor):
             return held
-        for other in self._parked[self._first_wanted(held.place) : held.place + 1]:
-            self._fetch(other)
+        if self._parked:  # else all are on their way already
+            self._want(held.place)
         tensor, held.back, held.there = held.back, None, None
         assert tensor is not None, "autograd asks for a tensor once"
         if self._cuda:
@@ -99,10 +128,22 @@ class Host:
             self._all_back()
         return tensor
 
-    def _first_wanted(self, place: int) -> int:
-        """The first tensor of the layer before the one that this tensor belongs to."""
-        begins = [begin for begin in self._layers if begin <= place]
-        return begins[-2] if len(begins) > 1 else 0
+    def _want(self, place: int) -> None:
+        """Fetches what is left of this tensor's layer and all of the layer before."""
+        layer = bisect_right(self._layers, place) - 1
+        if layer != self._at:
+            self._at = layer
+            self._stay_near(torch.cuda.current_stream() if self._cuda else None)
+        for other in self._parked[self._layers[max(0, layer - 1)] : place + 1]:
+            self._fetch(other)
+
+    def _stay_near(self, stream: Any) -> None:
+        """Waits where the host is too far ahead of what this stream does."""
+        if self._cuda:
+            mark = torch.cuda.Event()
+            mark.record(stream)
+            self._near.reached(mark, self._moved)
+        self._moved = 0
 
     def _fetch(self, parked: Parked) -> None:
         if parked.there is None or parked.back is not None:
@@ -116,6 +157,7 @@ class Host:
         else:
             flat = parked.there.clone()
         parked.back = flat.as_strided(parked.size, parked.stride)
+        self._moved += flat.numel() * flat.element_size()
 
     def _room(self, size: int) -> Tensor:
         """So many bytes of page-locked memory, as uint8."""
@@ -136,7 +178,7 @@ class Host:
             self._out.wait_stream(self._in)
         self._parked.clear()
         self._layers.clear()
-        self._used = 0
+        self._used, self._at = 0, -1
 
 
 def _memory(tensor: Tensor) -> Tensor | None:
