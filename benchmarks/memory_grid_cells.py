@@ -25,8 +25,6 @@ GRID = (
     "gemma-2-9b",
     "qwen2.5-14b",
 )
-MIXTURES = ("qwen3-moe-4b",)
-"""Shapes whose layers are not compiled (`core.plan.compiling.gives_up_on`)."""
 LARGE = ("mistral-7b", "llama-3.1-8b", "gemma-2-9b", "qwen2.5-14b")
 """Shapes whose moments are 8-bit where all of them learns."""
 SETTINGS = (
@@ -116,7 +114,7 @@ def read(shape: str, text: str) -> Cell:
         float(dial),
         rank=int(head.removeprefix(name) or 16),
         packed="packed" in tail,
-        compiled="eager" not in tail and shape not in MIXTURES,
+        compiled="eager" not in tail,
         optimizer="adamw_8bit" if method == "full" and shape in LARGE else "adamw",
     )
 

@@ -64,6 +64,8 @@ class ModelShape:
     """Some layers hand on from token to token what they have read: rows on one line would see each other."""
     scaled_logits: bool = False
     """Logits are no plain product of the hidden states and the head: they are scaled or capped."""
+    balanced: bool = False
+    """Its config asks for the loss that has a mixture's routers use all experts alike."""
     text_alone: bool = False
     """What lies beside the language model in its files is not loaded."""
     tunable: tuple[str, ...] = ALL
@@ -227,6 +229,7 @@ def _shape(name: str, config: dict[str, Any], counted: Counted, dtype_bytes: int
         kinds=counted.kinds if len(counted.kinds) > 1 else (),
         in_order=counted.in_order,
         scaled_logits=counted.scaled_logits,
+        balanced=bool(counted.experts and text_config(config).get("output_router_logits")),
         text_alone=config.get("model_type") in TEXT_ALONE,
         tunable=TUNABLE[quantised],
     )

@@ -53,10 +53,11 @@ def pays(
 def gives_up_on(shape: ModelShape, spec: RunSpec, method: str) -> str:
     """What torch's compiler makes nothing of in such a run; empty: all can be compiled.
 
-    Seen with torch 2.11 on a card and transformers 5.17 (Qwen3-MoE), and with 2.13 and PEFT 0.21 (DoRA).
+    Seen with torch 2.11 and 2.13: transformers watches routers by a hook that dynamo cannot trace (5.17), and
+    PEFT 0.21 caches DoRA's norms.
     """
-    if shape.experts:
-        return "layers of experts"
+    if shape.balanced:
+        return "experts whose routers are watched, as its config asks (output_router_logits)"
     return "DoRA" if spec.lora.dora and method != "full" else ""
 
 

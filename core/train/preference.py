@@ -20,6 +20,7 @@ from core.train import pairs, reference
 from core.train.device import Device
 from core.train.evaluation import Measured, look
 from core.train.pairs import Batch, Row
+from core.train.routers import as_configured
 from core.train.trainer import settings
 
 REFERENCE_FILE = "reference.json"
@@ -156,7 +157,8 @@ class DpoTuner(DPOTrainer):
         before: Before,
     ):
         self._before, self._device, self._on_evaluating = before, device, on_evaluating
-        super().__init__(**common)
+        with as_configured(common["model"], common["args"]):
+            super().__init__(**common)
         forget_copy(self.model)
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
@@ -190,7 +192,8 @@ class KtoTuner(KTOTrainer):
         before: Before,
     ):
         self._before, self._device, self._on_evaluating = before, device, on_evaluating
-        super().__init__(**common)
+        with as_configured(common["model"], common["args"]):
+            super().__init__(**common)
         forget_copy(self.model)
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:

@@ -18,6 +18,7 @@ from core.train.engine.head import Head
 from core.train.engine.later import Later
 from core.train.evaluation import Measured, look
 from core.train.pairs import collator, numbers
+from core.train.routers import as_configured
 
 MOST_LOGGED = 20_000
 """Steps that are logged one by one; a longer run logs every second, third, … step."""
@@ -110,14 +111,15 @@ class Tuner(SFTTrainer):
         library's is used then."""
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         self._parts, self._pad = (train, held_out or []), pad or 0
-        super().__init__(
-            model=model,
-            args=args,
-            train_dataset=numbers(0, range(len(train))),
-            eval_dataset=numbers(1, range(len(held_out))) if held_out else None,
-            processing_class=tokenizer,
-            data_collator=self._collator(layout),
-        )
+        with as_configured(model, args):
+            super().__init__(
+                model=model,
+                args=args,
+                train_dataset=numbers(0, range(len(train))),
+                eval_dataset=numbers(1, range(len(held_out))) if held_out else None,
+                processing_class=tokenizer,
+                data_collator=self._collator(layout),
+            )
         self._device, self._on_evaluating, self._head = device, on_evaluating, head
         self.trained_tokens = 0
         self._later = Later()

@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import UserError
 from core.models.count import count
-from core.models.shape import read_folder, read_shape
+from core.models.shape import read_folder, read_shape, shape_from_config
 
 REAL = "tokenizers/configs/real-arch"
 LLAMA = {
@@ -173,3 +173,13 @@ def test_what_is_no_model_is_refused_with_what_to_do(tmp_path):
     assert "continues text" in refusal(str(folder(tmp_path / "vision", {"model_type": "vit"}))).why
     encoder = folder(tmp_path / "t5", {**LLAMA, "model_type": "t5", "is_encoder_decoder": True})
     assert "encoder" in refusal(str(encoder)).why
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_a_mixture_says_whether_its_config_asks_for_balance(asks):
+    sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 100}
+    experts = {"num_local_experts": 4, "num_experts_per_tok": 2, "intermediate_size": 96}
+    told = {"model_type": "mixtral", **sizes, **experts, "output_router_logits": asks}
+    assert shape_from_config("m", told).balanced is asks
+    dense = {**sizes, "model_type": "llama", "intermediate_size": 96, "output_router_logits": asks}
+    assert not shape_from_config("m", dense).balanced

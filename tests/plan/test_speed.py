@@ -18,6 +18,7 @@ from core.plan.work import work_of
 from tests.plan.boxes import model, spec
 
 LLAMA = "meta-llama/Llama-3.1-8B"
+MIXTURE = "Qwen/Qwen3-30B-A3B"
 H200 = card_named("h200")
 TOKENS = 16_384
 
@@ -133,15 +134,21 @@ def test_where_layers_cannot_be_compiled_asking_does_not_help(changes, why):
 
 
 @pytest.mark.parametrize(
-    ("name", "changes", "what"),
-    [("Qwen/Qwen3-30B-A3B", {}, "experts"), (LLAMA, {"lora": {"dora": True}}, "DoRA"), (LLAMA, {}, "")],
+    ("name", "asks", "changes", "what"),
+    [
+        (MIXTURE, True, {}, "experts"),
+        (MIXTURE, False, {}, ""),
+        (LLAMA, False, {"lora": {"dora": True}}, "DoRA"),
+        (LLAMA, False, {}, ""),
+    ],
 )
-def test_what_the_compiler_gives_up_on_is_not_compiled_unless_asked_for(name, changes, what):
-    found = gives_up_on(model(name), spec(name, **changes), "lora")
+def test_what_the_compiler_gives_up_on_is_not_compiled_unless_asked_for(name, asks, changes, what):
+    shape = replace(model(name), balanced=asks)
+    found = gives_up_on(shape, spec(name, **changes), "lora")
     assert what in found and bool(found) == bool(what)
     assert pays(6000, "cuda", gives_up=found)[0] == (not what)
     assert pays(6000, "cuda", gives_up=found, asked=True)[0], "it may have learned"
-    work = work_of(spec(name, **changes), model(name), H200, None, "lora")
+    work = work_of(spec(name, **changes), shape, H200, None, "lora")
     assert may_compile(work)[0] == (not what)
 
 

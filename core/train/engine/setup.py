@@ -25,6 +25,7 @@ from core.train.engine.head import Head, is_plain
 from core.train.engine.host import Host
 from core.train.engine.layers import Holder, by_pieces, decoder_layers
 from core.train.engine.peft_layers import Rounded
+from core.train.routers import balanced
 
 
 @dataclass
@@ -120,11 +121,9 @@ def engine_for(
     """Puts the engine on a loaded model. `lengths`: of the rows to train on (a numpy array)."""
     learns_answers = objective == "sft"
     whole = model.get_base_model() if hasattr(model, "get_base_model") else model
-    config = whole.config.get_text_config()
     cuda, batch = device.kind == "cuda", spec.batch or 1
-    experts = bool(getattr(config, "output_router_logits", False))
     with device.autocast():
-        plain = learns_answers and not experts and is_plain(whole)
+        plain = learns_answers and not balanced(whole) and is_plain(whole)
     lines, no_lines = attention.takes_lines(whole, device.dtype)
     layout = layout_of(
         lengths,

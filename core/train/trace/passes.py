@@ -19,6 +19,7 @@ from core.train.device import Device
 from core.train.engine import attention, head, layers, setup
 from core.train.engine.head import Head
 from core.train.engine.peft_layers import Rounded
+from core.train.routers import balanced
 from core.train.trace import card, fused
 from core.train.trace.host import Waiting
 from core.train.trace.live import Live
@@ -149,8 +150,7 @@ def is_plain(whole: Any) -> bool:
     """Whether logits are the hidden states times the head, as far as a config says; see `engine.head`."""
     config = whole.config.get_text_config()
     odd = any(getattr(config, name, None) not in (None, 1, 1.0) for name in SCALES)
-    experts = bool(getattr(config, "output_router_logits", False))
-    return type(whole.get_output_embeddings()) is nn.Linear and not odd and not experts
+    return type(whole.get_output_embeddings()) is nn.Linear and not odd and not balanced(whole)
 
 
 class _Library(torch.autograd.Function):
