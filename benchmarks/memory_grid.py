@@ -87,7 +87,7 @@ def on_card(given: argparse.Namespace, wanted: Sequence[Cell], where: Path, unti
         gpus = [gpu.name for gpu in machine.gpus]
         add(file, {"head": {"gpus": gpus, "driver": machine.driver, "versions": library_versions()}})
     done = rows_in(file)
-    left = [_job(one, folder_of(one.shape, where), given.vram) for one in wanted if str(one) not in done]
+    left = [job_of(one, folder_of(one.shape, where), given.vram) for one in wanted if str(one) not in done]
     results = side_by_side(
         [one for one in left if one],
         "benchmarks.memory_grid_card",
@@ -116,7 +116,7 @@ def written(file: Path, results: Iterable[Result], say: Callable[[dict[str, Any]
     return wrong
 
 
-def _job(cell: Cell, folder: Path, vram: float) -> Job | None:
+def job_of(cell: Cell, folder: Path, vram: float) -> Job | None:
     """None: it is so much too large that it is not tried."""
     closed = _closed(cell, folder, vram)
     if closed.step.tensors > MOST * vram * GIB:

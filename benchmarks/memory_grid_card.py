@@ -1,7 +1,8 @@
 """Runs cells on the card, for `benchmarks.memory_grid`: a request a line on stdin, a JSON line a cell.
 
 Each cell is STEPS steps of the optimiser on full rows, and a look at held-out rows (`benchmarks.memory_run`).
-Passes are not recorded as CUDA graphs, which a run does only where there is room to spare.
+Passes are not recorded as CUDA graphs, which a run does only where there is room to spare: but for
+`benchmarks.speed_grid`, which asks for more steps and for runs as they are.
 """
 
 from pathlib import Path
@@ -17,15 +18,17 @@ STEPS = 2
 
 
 def run(request: Row, home: Path, row: Row) -> None:
-    """`request`: cell; folder of its shape; beside: whether others may be on the card."""
+    """`request`: cell; folder of its shape; beside: whether others may be on the card; steps, if not STEPS,
+    and then passes are recorded where that is quicker."""
     import numpy as np
     import torch
 
     cell = Cell(**request["cell"])
-    spec = cell.spec(request["folder"], STEPS)
+    steps = request.get("steps", STEPS)
+    spec = cell.spec(request["folder"], steps)
 
     def rows(layout: Any, shape: ModelShape) -> tuple[RunSpec, Rows]:
-        made = rows_of(cell, shape.vocab, STEPS)
+        made = rows_of(cell, shape.vocab, steps)
         return spec, Rows(made, made[: cell.batch])
 
     lengths = np.array([cell.length] if not cell.packed else pack_of(cell.length))
@@ -36,7 +39,7 @@ def run(request: Row, home: Path, row: Row) -> None:
         lengths,
         rows,
         compiled=cell.compiled,
-        records=False,
+        records="steps" in request,
         waits=cell.compiled and torch.cuda.is_available(),
         alone=not request["beside"],
     )

@@ -139,6 +139,7 @@ def train(
         on_evaluating=lambda *_: True,
     )
     tuner._get_train_sampler = lambda *_: range(len(taken.train))  # type: ignore[method-assign]
+    clock = clock_of(tuner)
     if few.method == "qlora":
         adapters_in_fp32(tuner.model)
     row["stage"] = "compile"
@@ -149,7 +150,7 @@ def train(
     row["stage"] = "step"
     engine.begin()
     tuner.train()
-    row |= {"peak": engine.peak(), **of_card(alone)}
+    row |= {"peak": engine.peak(), **of_card(alone), "steps": clock}
     told = engine.told()
     row |= {key: told[key] for key in ("compile_seconds", "holds", "attention", "recorded", "recorded_why")}
     row |= {"host": told["host_bytes"], "otherwise": held_otherwise(engine.kinds, few, shape, waits)}
@@ -163,6 +164,27 @@ def train(
         raise RuntimeError("a weight is not finite")
     row |= {"save": engine.peak(), "ram": memory_of_process()}
     del row["stage"]
+
+
+def clock_of(tuner: Any) -> list[tuple[float, int]]:
+    """Seconds since its first step began, and tokens trained, at the end of each step so far.
+
+    The host starts a step before the card is done with the one before, so the first few are not the card's.
+    """
+    from transformers import TrainerCallback
+
+    steps: list[tuple[float, int]] = []
+    began: list[float] = []
+
+    class Clock(TrainerCallback):  # type: ignore[misc]
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            began.append(time.monotonic())
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            steps.append((round(time.monotonic() - began[0], 4), int(tuner.trained_tokens)))
+
+    tuner.add_callback(Clock())
+    return steps
 
 
 def held_otherwise(kinds: Sequence[Any], spec: RunSpec, shape: ModelShape, waits: bool) -> bool:
@@ -184,6 +206,7 @@ def of_card(alone: bool) -> Row:
     gpu = card_in_use()
     return {
         "reserved": torch.cuda.max_memory_reserved(),
+        "active": torch.cuda.memory_stats()["active_bytes.all.peak"],
         "process": own_bytes(gpu) if gpu else None,
         "used": gpu.memory_used if gpu and alone else None,
     }
