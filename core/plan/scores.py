@@ -12,8 +12,9 @@ With e numbers (rows x heads x length x length) and c bytes of the compute dtype
 - what autograd keeps: the tanh's result, the softmax in fp32 and cast, (2 c + 4) e; the softmax, c e
 - most while it goes backward, uncompiled: the tanh's result, and in fp32 the softmax and its gradient on both
   sides, (c + 12) e; the softmax, its gradient on both sides and that of the scores, 4 c e
-- the same compiled, where all of it is made again: the scores and the gradient of what became of them,
-  2 c e; both with the sinks' column beside both without it, 4 c e
+- the same compiled, where all of it is made again: the scores, the gradient of what became of them and, since
+  more is read for it than the compiler likes to read twice, that times the softmax in fp32, (2 c + 4) e; with
+  sinks both with their column beside both without it, 4 c e
 - where nothing is kept: the scores, and the softmax in fp32 on both sides, (c + 8) e; the scores, those with
   sinks, and less their largest, 3 c e
 
@@ -47,7 +48,7 @@ def kept(kind: Kind, compute: int) -> int:
 def backward(kind: Kind, compute: int, compiled: bool) -> int:
     """Bytes a number at most while the attention goes backward, with what was kept."""
     if compiled:
-        return (2 if kind == "caps" else 4) * compute
+        return 2 * compute + 4 if kind == "caps" else 4 * compute
     return compute + 12 if kind == "caps" else 4 * compute
 
 

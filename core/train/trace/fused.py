@@ -7,6 +7,8 @@ kernel. Assumed of the compiler:
 - A value that costs a number of its own for each element (sums, products, copies, norms, rotations) has no
   memory, but is made again wherever it is wanted, unless an op that is no such thing reads it (a matrix
   product, an attention, an op of ours), or the graph gives it away, or it is a sum over many.
+- A softmax that has no memory goes backward by way of a product in fp32, which is written where more than
+  READS memories are read for it: its own, the sums and maxima of its rows, and the gradient.
 - An op's memory is there from its place in the graph to the place where it is read last, and that of a value
   which costs a number for each element takes the place of one of the same size that is read there last.
 """
@@ -44,6 +46,12 @@ EACH = (
     *("silu_backward", "gelu_backward", "unfold_backward", "new_zeros", "new_full", "new_empty", "copy"),
 )
 """Ops that cost a number for each element and are not marked as such by torch."""
+
+
+READS = 4
+"""Memories that are read again for a value which is wanted twice; of more the value is written (inductor's
+`realize_reads_threshold`)."""
+BACK = "aten::_softmax_backward_data"
 
 
 @dataclass
@@ -137,7 +145,7 @@ def lifetimes(nodes: Sequence[fx.Node]) -> dict[int, Memory]:
             else:
                 found[name] = Memory(place, _storage(value), place, each=each and not small)
                 written = True
-        own = _workspace(node)
+        own = _workspace(node) + _product(node, reads)
         if own:
             found[-1 - place] = Memory(place, own, place)
         if node.op == "call_function" and (written or not each):
@@ -152,6 +160,21 @@ def _workspace(node: fx.Node) -> int:
         return 0
     values = [one.meta.get("val") if isinstance(one, fx.Node) else one for one in node.args]
     return workspace(node.target, values)
+
+
+def _product(node: fx.Node, reads: dict[int, set[int]]) -> int:
+    """Bytes of a softmax, which is nowhere, times its gradient; 0: of anything else."""
+    if node.op != "call_function" or getattr(node.target, "_schema", None) is None:
+        return 0
+    if node.target._schema.name != BACK:  # type: ignore[union-attr]
+        return 0
+    gradient, softmax = node.all_input_nodes[:2]
+    (key,) = _keys(softmax.meta["val"])
+    rows = 2  # its maxima and its sums
+    wanted = reads.get(key, set()).union(*(reads.get(one, {one}) for one in _keys(gradient.meta["val"])))
+    if key not in reads or len(wanted) + rows <= READS:
+        return 0
+    return _number(softmax.meta["val"].numel()) * 4
 
 
 def highest(memories: dict[int, Memory], gone: set[int]) -> int:
