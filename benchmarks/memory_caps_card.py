@@ -56,11 +56,11 @@ def fullest(spec: RunSpec, mix: Mix, lengths: Any, layout: Any, vocab: int) -> t
     import numpy as np
 
     from core.train import measure_passes
-    from core.train.trainer import steps_of
+    from core.train.order import passes_of, seed_of
 
     batch, accumulate = spec.batch or 1, min(spec.accumulate or 1, 2)
-    steps = steps_of(spec, len(lengths)) * (spec.accumulate or 1)
-    made = measure_passes.of_training(lengths, batch, spec.seed, steps, layout, ordinary=0)
+    seed, passes = seed_of(spec, lengths, layout), passes_of(spec, len(lengths))
+    made = measure_passes.of_training(lengths, batch, seed, passes, layout, ordinary=0)
     hot = made.hot(accumulate)
     train_on = [row_of(int(lengths[place]), mix, vocab, place) for one in hot for place in one]
     held = np.minimum(mix.lengths(held_out=True), spec.length)

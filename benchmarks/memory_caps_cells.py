@@ -24,7 +24,7 @@ from core.plan.estimate import Estimate
 from core.plan.phases import formula
 from core.plan.resolve import filled_in
 from core.plan.search import smallest
-from core.plan.work import Setting, Work, expected_of, of_tokens, shares_a_line, steps_of, work_of
+from core.plan.work import Setting, Work, expected_of, of_tokens, shares_a_line, work_of
 from core.spec import Method, RunSpec, parse_spec
 
 GIB = 2**30
@@ -206,13 +206,14 @@ def own_fullest(spec: RunSpec, work: Work, setting: Setting) -> int:
     """Tokens of the fullest pass of the very run."""
     from core.train.batches import layout_of
     from core.train.measure_passes import of_training
+    from core.train.order import passes_of, seed_of
 
     lengths = np.minimum(mix_of(work.report["mix"] if work.report else "").lengths(), work.length)
     experts = bool(work.shape.experts)
     lines = shares_a_line(work.shape)
     layout = layout_of(lengths, packing=None, lines=lines, cuda=True, masked=experts, count=None)
-    passes = (steps_of(work, setting.batch) or 1) * work.accumulate(setting.batch)
-    return of_training(lengths, setting.batch, spec.seed, passes, layout).tokens
+    seed, passes = seed_of(spec, lengths, layout), passes_of(spec, len(lengths))
+    return of_training(lengths, setting.batch, seed, passes, layout).tokens
 
 
 def least_of(

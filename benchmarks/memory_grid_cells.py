@@ -12,8 +12,8 @@ from typing import Any, get_args
 from core.plan.work import Setting
 from core.spec import Method, RunSpec, parse_spec
 
-FITTED = ("llama-3.1-8b", "qwen2.5-0.5b")
-"""Shapes that the forms were made with before there was a grid."""
+FITTED = ("llama-3.1-8b", "qwen2.5-0.5b", "gemma-2-9b")
+"""Shapes that parts of the forms were made with, the last when its first cells were seen."""
 GRID = (
     "qwen2.5-0.5b",
     "llama-3.2-1b",

@@ -75,6 +75,7 @@ def spec_of(job: Job, asked: argparse.Namespace) -> RunSpec:
         "precision": asked.precision,
         "lora": {"rank": 16, "alpha": 32},
         "seed": asked.seed,
+        "shuffle": asked.seed,
         "save": never,
         "evaluate": never,
         "name": job.name,

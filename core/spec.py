@@ -186,6 +186,9 @@ class RunSpec(_Part):
     card, where the run is long enough to pay for it; a resolved spec leaves that to the worker."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     seed: int = Field(default=42, ge=0, lt=2**32)
+    shuffle: Annotated[int, Field(ge=0, lt=2**32)] | None = None
+    """Seed of the order of the rows. Not set: the first from `seed` on in whose order no pass is fuller than
+    planned, which the run writes down (`core.train.order`)."""
     save: SaveSpec = Field(default_factory=SaveSpec)
     evaluate: EvaluateSpec = Field(default_factory=EvaluateSpec)
     report: list[Literal["tensorboard", "wandb", "trackio", "mlflow"]] = []

@@ -6,9 +6,11 @@ pass has more than b K'(x) tokens is nearly (Bahadur and Ranga Rao 1960)
 
     exp(b (K(x) - x K'(x))) / (x sqrt(2 pi b K''(x)))
 
-and the denominator, where it is less than 1, is left out, as in Chernoff's bound. The plan takes the tokens
-that none of a run's passes exceeds, but for one run in a hundred; rows are drawn without putting back, which
-makes full passes only rarer. The worker decides by the same number what it decides by tokens.
+and the denominator, where it is less than 1, is left out, as in Chernoff's bound. One order of the rows is as
+good as another, so a run may try some and take the first in which no pass has more than planned
+(`core.train.order`). The plan takes the tokens that all tries but one in a hundred stay under, and never less
+than the pass that holds the longest row has, since each order has that one. The worker decides by the same
+number what it decides by tokens.
 """
 
 from __future__ import annotations
@@ -17,10 +19,12 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-CHANCE = 0.01
-"""Of a run to have a fuller pass, and then hardly a fuller one."""
-EPOCHS = 3
-"""That a run is thought to have."""
+UNLUCKY = 0.01
+"""Chance of a run that none of its tries stays under, and then by hardly anything."""
+TRIES, LOOKED_AT = 64, 20_000_000
+"""Orders that are tried at most, and rows that are looked at for it: some seconds."""
+BESIDE = 0.5
+"""Standard deviations over their mean that the rows beside the longest one may have."""
 EVEN = 0.94
 """Rows whose mean is at least this share of the longest are laid side by side: the kernels for one length are
 quicker by more than the padding costs."""
@@ -53,7 +57,10 @@ class Spread:
         self.even = tokens >= EVEN * longest * total
         """They are laid side by side."""
         self._rows = total
-        self._known: dict[tuple[int, float], int] = {}
+        self._mean = tokens / max(1, total)
+        apart = sum(rows * (length - self._mean) ** 2 for length, rows in known.items())
+        self._variance = apart / max(1, total)
+        self._known: dict[tuple[int, int, float], int] = {}
         self._tilted = [self._at(x / longest, known) for x in TRIED]
 
     def _at(self, x: float, known: Mapping[int, int]) -> tuple[float, float, float, float]:
@@ -64,20 +71,27 @@ class Spread:
         spread = sum((length - mean) ** 2 * weight for length, weight in weighed) / whole
         return x, math.log(whole / self._rows), mean, spread
 
-    def fullest(self, batch: int, chance: float = CHANCE) -> int:
-        """Tokens of the fullest pass of so many rows at a time, with what fills up its width. `chance`: of a
-        run to have a fuller one."""
-        asked = batch, chance
+    def fullest(self, batch: int, passes: int, common: float = 0.0) -> int:
+        """Tokens of the fullest pass of so many rows at a time, with what fills up its width, in the order
+        that a run of so many passes takes. `common`: instead what this share of such orders has more than."""
+        return self.of_orders(batch, passes, 1 - (1 - chance_of(batch * passes)) * (1 - common))
+
+    def of_orders(self, batch: int, passes: int, chance: float = UNLUCKY) -> int:
+        """The same in an order that was not chosen: what a share of `chance` of all orders has more than."""
+        asked = batch, passes, chance
         if asked not in self._known:
-            self._known[asked] = self._fullest(batch, chance)
+            self._known[asked] = self._fullest(*asked)
         return self._known[asked]
 
-    def _fullest(self, batch: int, chance: float) -> int:
+    def _fullest(self, batch: int, passes: int, chance: float) -> int:
         widest = batch * -(-self.longest // STEP) * STEP
         if self.even:
             return widest
-        wanted = math.log(-math.log(1 - chance) / max(1, EPOCHS * self._rows // batch))
-        before = (0.0, 0.0)
+        beside = (batch - 1) * self._mean + BESIDE * math.sqrt((batch - 1) * self._variance)
+        least = min(widest, self.longest + beside)
+        wanted = math.log(-math.log(1 - chance) / max(1, passes))
+        before = (0.0, batch * self._mean)
+        most: float = widest
         for x, log, mean, spread in self._tilted:
             tokens = batch * mean
             rarity = batch * log - x * tokens
@@ -85,9 +99,19 @@ class Spread:
             if rarity <= wanted:
                 share = (wanted - before[0]) / (rarity - before[0])
                 most = before[1] + share * (tokens - before[1])
-                return min(-(-math.ceil(most) // STEP) * STEP, widest)
+                break
             before = rarity, tokens
-        return widest
+        return min(-(-math.ceil(max(most, least)) // STEP) * STEP, widest)
+
+
+def tries_of(rows: int) -> int:
+    """How many orders a run may try that goes through so many rows, each as often as it does."""
+    return max(1, min(TRIES, LOOKED_AT // max(1, rows)))
+
+
+def chance_of(rows: int) -> float:
+    """Of one order of such a run to have a fuller pass than planned."""
+    return float(UNLUCKY ** (1 / tries_of(rows)))
 
 
 def spread_of(report: Mapping[str, Any] | None, length: int, long: str) -> Spread | None:

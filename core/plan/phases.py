@@ -141,7 +141,7 @@ def _loading(shape: ModelShape, method: Method, wide: int) -> int:
 
 def _asked(shape: ModelShape, work: Work, setting: Setting, computed: int) -> int:
     """What a pass over held-out rows takes beside what stands."""
-    tokens = work.tokens(setting.batch)
+    tokens = work.held_out_tokens(setting.batch)
     hidden = tokens * shape.hidden * (4 + 2 * computed)
     layer = tokens * layers.forward(shape, computed)
     adapted = work.method != "full" and not shape.experts

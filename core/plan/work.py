@@ -11,7 +11,7 @@ from core.models.shape import ModelShape
 from core.plan import compiling, defaults, measured, memory, speed
 from core.plan.cards import Card
 from core.plan.corrected import Better, Lessons, Pace, lessons_on
-from core.plan.fullest import CHANCE, Spread, coarse, spread_of
+from core.plan.fullest import Spread, coarse, spread_of
 from core.plan.measured import Job
 from core.plan.memory import Bytes
 from core.plan.objective import SEQUENCES, objective_of
@@ -105,15 +105,25 @@ class Work:
         shares = self.end_to_end and not self.spec.packing and shares_a_line(shape)
         return spread_of(self.report, self.length, self.spec.data.long) if shares else None
 
-    def tokens(self, batch: int, *, recorded: bool = False, chance: float = CHANCE) -> int:
+    def tokens(self, batch: int, *, recorded: bool = False, common: float = 0.0) -> int:
         """Of the fullest pass, with all that its width is filled up with. `recorded`: widths are few.
-        `chance`: of a run to have a fuller one."""
+        `common`: instead what that share of such runs has more than."""
         if self.spread is None:
             return batch * SEQUENCES[self.objective] * self.length
-        found = self.spread.fullest(batch, chance)
+        found = self.spread.fullest(batch, self.passes(batch), common)
         if recorded and not self.spread.even:
             return -(-found // coarse(found)) * coarse(found)
         return found
+
+    def held_out_tokens(self, batch: int) -> int:
+        """Of the fullest pass over held-out rows, which come in their own order."""
+        if self.spread is None:
+            return self.tokens(batch)
+        return self.spread.of_orders(batch, self.passes(batch))
+
+    def passes(self, batch: int) -> int:
+        """Of the whole run."""
+        return (steps_of(self, batch) or 1) * self.accumulate(batch)
 
     def accumulate(self, batch: int) -> int:
         return self.spec.accumulate or max(1, round(self.together / batch))
@@ -162,7 +172,7 @@ def job_of(work: Work, setting: Setting) -> Job:
 
 
 COMMON = 0.95
-"""Of runs have a pass that is as full as that which an estimate is at most over by."""
+"""Of runs have a pass as full as the one by which it is said how far over an estimate may be."""
 
 
 def looseness(work: Work, setting: Setting) -> float:
@@ -170,8 +180,8 @@ def looseness(work: Work, setting: Setting) -> float:
     if work.spread is None or work.spread.even:
         return 0.0
     most, least = (
-        of_tokens(work, setting, work.tokens(setting.batch, recorded=setting.recorded, chance=chance)).total
-        for chance in (CHANCE, COMMON)
+        of_tokens(work, setting, work.tokens(setting.batch, recorded=setting.recorded, common=common)).total
+        for common in (0.0, COMMON)
     )
     return most / least - 1
 

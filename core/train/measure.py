@@ -94,7 +94,7 @@ class Measuring:
         lengths, order = train_on.lengths(), list(range(len(train_on)))
         if kto:  # its trainer is given the rows in an order of their own, and keeps it
             order = spread(train_on, spec.seed)
-        seed = None if kto else spec.seed
+        seed = None if kto else spec.shuffle
         made = measure_passes.of_training(
             lengths[order], batch, seed, steps * (spec.accumulate or 1), layout, ORDINARY[kind]
         )

@@ -18,7 +18,7 @@ def of_run(
     from core.train.pairs import spread
 
     lengths: Any = train_on.lengths()  # type: ignore[attr-defined]
-    seed: int | None = spec.seed
+    seed = spec.shuffle
     if known.objective == "kto":  # its trainer takes the rows in an order of their own, and keeps it
         lengths, seed = lengths[spread(train_on, spec.seed)], None
     count = steps * (spec.accumulate or 1)

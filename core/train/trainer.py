@@ -30,14 +30,6 @@ OPTIMIZERS = {
 }
 
 
-def steps_of(spec: RunSpec, rows: int) -> int:
-    """Optimiser steps of the whole run, counted as the trainer counts them."""
-    if spec.steps:
-        return spec.steps
-    batches = math.ceil(rows / (spec.batch or 1))
-    return math.ceil((spec.epochs or 1) * max(1, math.ceil(batches / (spec.accumulate or 1))))
-
-
 def arguments(spec: RunSpec, run: RunFolder, device: Device, steps: int) -> SFTConfig:
     return SFTConfig(
         max_length=None,
@@ -54,7 +46,7 @@ def settings(spec: RunSpec, run: RunFolder, device: Device, steps: int) -> dict[
         run_name=run.name,
         report_to=list(spec.report) or "none",
         seed=spec.seed,
-        data_seed=spec.seed,
+        data_seed=spec.seed if spec.shuffle is None else spec.shuffle,
         per_device_train_batch_size=spec.batch or 1,
         per_device_eval_batch_size=spec.batch or 1,
         gradient_accumulation_steps=spec.accumulate or 1,

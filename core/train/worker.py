@@ -161,7 +161,8 @@ def train(run: RunFolder, log: Log, asked: Asked, course: Course) -> End:
     from core.train.batches import Packs, refuse_leaks
     from core.train.engine.setup import compiles, engine_for
     from core.train.engine.warm import record, warm_up
-    from core.train.trainer import Tuner, arguments, steps_of
+    from core.train.order import in_order, steps_of
+    from core.train.trainer import Tuner, arguments
     from core.train.watch import Watch, diverged
 
     held_out = within(built.eval or [], EVALUATED_TOKENS[where.kind])
@@ -175,6 +176,7 @@ def train(run: RunFolder, log: Log, asked: Asked, course: Course) -> End:
     course.settled = Settled(shape, objective, where.kind == "cuda", compiled)
     engine = engine_for(model, spec, shape, where, objective, lengths, compiled, why)
     engine.load_bytes, engine.load_seconds = size, round(seconds, 2)
+    spec = course.spec = in_order(spec, run, lengths, engine.layout, resumes=resumed is not None)
     if spec.packing:
         with where.autocast():
             refuse_leaks(model, engine.layout)
@@ -303,6 +305,7 @@ def train(run: RunFolder, log: Log, asked: Asked, course: Course) -> End:
             "template": built.template.name if built.template else None,
             "end_ids": end_ids,
             "seed": spec.seed,
+            "shuffle": spec.shuffle,
             "versions": course.versions,
         },
     )

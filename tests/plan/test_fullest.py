@@ -1,4 +1,4 @@
-"""The fullest pass over rows of many lengths: it is near, hardly ever passed, and planned with."""
+"""The fullest pass over rows of many lengths: an order is found for what is planned, and it is near."""
 
 import time
 from collections import Counter
@@ -9,7 +9,7 @@ import pytest
 from core.data.lengths import describe
 from core.plan.advise import advise
 from core.plan.cards import card_here, card_of_size
-from core.plan.fullest import Spread, spread_of
+from core.plan.fullest import UNLUCKY, Spread, chance_of, spread_of, tries_of
 from core.plan.work import work_of
 from core.spec import parse_spec
 from tests.plan.boxes import box, gpu, model, spec
@@ -29,26 +29,68 @@ def two_kinds(random: np.random.Generator, rows: int) -> np.ndarray:
     return np.where(random.random(rows) < 0.02, 4000, 40)
 
 
+EPOCHS = 3
+
+
+def orders(lengths: np.ndarray, batch: int, count: int, random: np.random.Generator) -> list[int]:
+    """Tokens of the fullest pass in so many orders."""
+    whole = len(lengths) // batch * batch
+
+    def fullest() -> int:
+        return int(random.permutation(lengths)[:whole].reshape(-1, batch).sum(axis=1).max())
+
+    return [max(fullest() for _ in range(EPOCHS)) for _ in range(count)]
+
+
 @pytest.mark.parametrize("made", [answers, chats, two_kinds])
 @pytest.mark.parametrize("batch", [1, 2, 8, 32])
-def test_hardly_a_run_has_a_fuller_pass(made, batch):
+def test_of_the_orders_that_are_tried_one_is_as_planned(made, batch):
     random = np.random.default_rng(5)
     lengths = made(random, 4_096)
-    bound = Spread(Counter(lengths.tolist()).items()).fullest(batch)
+    spread, passes = Spread(Counter(lengths.tolist()).items()), EPOCHS * 4_096 // batch
+    bound = spread.fullest(batch, passes)
     assert bound <= batch * -(-int(lengths.max()) // 64) * 64
-    runs = []
-    for _ in range(50):
-        epochs = [random.permutation(lengths).reshape(-1, batch).sum(axis=1).max() for _ in range(3)]
-        runs.append(int(max(epochs)))
+    runs = orders(lengths, batch, tries_of(EPOCHS * 4_096), random)
+    # of two lengths alone sums lie far apart, and the least of them may be a little more than planned
+    assert min(runs) <= (1.035 if made is two_kinds else 1.0) * bound
+    a_row = 4000 if made is two_kinds else 64
+    assert bound < 1.02 * np.quantile(runs, 0.25) + a_row, "and hardly one takes much less"
+    assert spread.fullest(batch, passes, 0.95) <= bound
+
+
+@pytest.mark.parametrize("made", [answers, chats, two_kinds])
+@pytest.mark.parametrize("batch", [1, 2, 8, 32])
+def test_hardly_an_order_that_was_not_chosen_has_a_fuller_pass_than_is_said_of_those(made, batch):
+    random = np.random.default_rng(5)
+    lengths = made(random, 4_096)
+    bound = Spread(Counter(lengths.tolist()).items()).of_orders(batch, EPOCHS * 4_096 // batch)
+    runs = orders(lengths, batch, 50, random)
     assert sum(most > bound for most in runs) <= 2, "one in a hundred"
-    a_row = 4000 if made is two_kinds else 0
-    assert bound < 1.15 * max(runs) + a_row, "and it is near"
+    assert bound < 1.15 * max(runs) + (4000 if made is two_kinds else 0), "and it is near"
+
+
+def test_a_run_of_very_many_rows_tries_few_orders_and_plans_for_any():
+    assert tries_of(100_000) == 64 and tries_of(10_000_000) == 2 and tries_of(10**9) == 1
+    assert chance_of(10**9) == UNLUCKY < chance_of(10_000_000) < chance_of(1000) < 0.95
+    lengths = Counter(chats(np.random.default_rng(2), 4_096).tolist())
+    often = Spread((one, 10_000 * many) for one, many in lengths.items())
+    assert often.fullest(8, 10**7) == often.of_orders(8, 10**7)
+
+
+@pytest.mark.parametrize("batch", [2, 8, 32])
+def test_the_pass_that_holds_the_longest_row_is_planned_for(batch):
+    random = np.random.default_rng(3)
+    lengths = answers(random, 1_024)
+    lengths[5] = 16_000
+    bound = Spread(Counter(lengths.tolist()).items()).fullest(batch, 1_024 // batch)
+    assert bound >= 16_000 + (batch - 1) * lengths[6:].mean()
+    assert min(orders(lengths, batch, 20, random)) <= bound
 
 
 def test_one_row_may_be_the_longest_and_even_rows_lie_side_by_side():
-    assert Spread([(100, 9), (1000, 1)]).fullest(1) == 1024
+    assert Spread([(100, 9), (1000, 1)]).fullest(1, 10) == 1024
     even = Spread([(960, 5), (1000, 5)])
-    assert even.even and even.fullest(4) == 4 * 1024
+    assert even.even and even.fullest(4, 10) == 4 * 1024
 
 
 def test_rows_are_those_that_a_length_leaves():
@@ -56,11 +98,12 @@ def test_rows_are_those_that_a_length_leaves():
     cut, split = (spread_of(report, 300, long) for long in ("cut", "split"))
     dropped = spread_of(report, 300, "drop")
     assert cut and split and dropped and dropped.longest == 100 and cut.longest == split.longest == 300
-    assert split.fullest(8) > cut.fullest(8) > dropped.fullest(8) == 8 * 128
+    full = [one.fullest(8, 100) for one in (split, cut, dropped)]
+    assert full[0] > full[1] > full[2] == 8 * 128
     assert spread_of(report, 50, "drop") is None and spread_of(None, 300, "cut") is None
     assert spread_of({"lengths": {"mean": 4}}, 300, "cut") is None
     text = spread_of({**report, "format": "text"}, 300, "cut")
-    assert text and text.fullest(8) == split.fullest(8)
+    assert text and text.fullest(8, 100) == split.fullest(8, 100)
 
 
 MIXED = {
@@ -102,14 +145,14 @@ def test_how_full_it_will_be_is_part_of_the_error():
     }
     mixed, none = made["mixed"].estimate, made["none"].estimate
     assert mixed and none and mixed.error and none.error
-    assert mixed.error[0] == none.error[0] and 0.01 < mixed.error[1] - none.error[1] < 0.3
+    assert mixed.error[0] == none.error[0] and 0.002 < mixed.error[1] - none.error[1] < 0.1
     work = work_of(spec(length=1024), model("meta-llama/Llama-3.1-8B"), card_of_size(24), MIXED, "lora")
-    assert work.tokens(8, chance=0.95) < work.tokens(8) < work.tokens(8, chance=1e-4)
+    assert work.tokens(8, common=0.95) < work.tokens(8) < work.held_out_tokens(8)
 
 
 def test_it_takes_no_time():
     begun = time.process_time()
     spread = Spread((length, 3) for length in range(1, 2_000))
     for batch in range(1, 65):
-        spread.fullest(batch)
+        spread.fullest(batch, 6_000 // batch)
     assert time.process_time() - begun < 0.05

@@ -15,7 +15,7 @@ from core.runs.events import Eval, Step
 from core.runs.folder import RunFolder
 from core.train import worker
 from core.train.batches import IGNORED, Layout, Packs, collate, refuse_leaks
-from core.train.trainer import steps_of
+from core.train.order import steps_of
 from tests.train.conftest import Make, rows
 from tests.train.following import told_of
 

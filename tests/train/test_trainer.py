@@ -6,7 +6,8 @@ from core.runs.events import Step
 from core.spec import RunSpec
 from core.train import answers, worker
 from core.train.batches import IGNORED, labels
-from core.train.trainer import steps_of, warmup_steps
+from core.train.order import steps_of
+from core.train.trainer import warmup_steps
 from core.train.worker import within
 from tests.train.conftest import Make
 from tests.train.following import told_of

@@ -1,6 +1,5 @@
 """The engine of one run: decided from the spec and the rows, put on the model, warmed up, and told."""
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +11,6 @@ from core.models.shape import ModelShape
 from core.plan.cards import card_here
 from core.plan.compiling import gives_up_on, pays, training_seconds
 from core.plan.dial import WAITING, Hold, holds, in_words, may_record, widest_narrow
-from core.plan.fullest import Spread
 from core.plan.layers import layer as layer_of
 from core.plan.memory import MLP_TOKENS, host_holds, may_wait
 from core.spec import Objective, RunSpec
@@ -25,6 +23,7 @@ from core.train.engine.head import Head, is_plain
 from core.train.engine.host import Host
 from core.train.engine.layers import Holder, by_pieces, decoder_layers
 from core.train.engine.peft_layers import Rounded
+from core.train.order import planned
 from core.train.routers import balanced
 
 
@@ -144,7 +143,7 @@ def engine_for(
     whole.base_model.register_forward_pre_hook(rounded.refresh)
     tokens = batch * int(layout.length or lengths.max())
     if layout.kind == "lines" and layout.length is None:
-        tokens = Spread(Counter(lengths.tolist()).items()).fullest(batch)
+        tokens = planned(spec, lengths)
     kinds, holder = hold_layers(model, spec, shape, device, tokens, compiled, loose=layout.length is None)
     return Engine(compiled, why, layout, told, kinds, Head(compiled) if plain else None, holder)
 

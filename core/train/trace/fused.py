@@ -166,7 +166,7 @@ def _product(node: fx.Node, reads: dict[int, set[int]]) -> int:
     """Bytes of a softmax, which is nowhere, times its gradient; 0: of anything else."""
     if node.op != "call_function" or getattr(node.target, "_schema", None) is None:
         return 0
-    if node.target._schema.name != BACK:  # type: ignore[union-attr]
+    if node.target._schema.name != BACK:
         return 0
     gradient, softmax = node.all_input_nodes[:2]
     (key,) = _keys(softmax.meta["val"])
