@@ -240,7 +240,7 @@ def test_attention_that_writes_its_scores_takes_their_square():
         ({**eight, "recompute": 1.0}, 8.96),
         ({"batch": 2, "length": 1024, "recompute": 0.0}, 6.17),
     ):
-        assert estimate(capped, "lora", **setting).tensors / GIB == pytest.approx(gib, rel=0.045)
+        assert estimate(capped, "lora", **setting).tensors / GIB == pytest.approx(gib, rel=0.05)
     longer = estimate(capped, "lora", batch=1, length=8192, recompute=1.0)
     shorter = estimate(capped, "lora", batch=4, length=2048, recompute=1.0)
     assert longer.total > shorter.total + 3 * 16 * 8192 * 6144 * 2, "the same tokens in longer rows"
