@@ -209,9 +209,8 @@ def own_fullest(spec: RunSpec, work: Work, setting: Setting) -> int:
     from core.train.order import passes_of, seed_of
 
     lengths = np.minimum(mix_of(work.report["mix"] if work.report else "").lengths(), work.length)
-    experts = bool(work.shape.experts)
     lines = shares_a_line(work.shape)
-    layout = layout_of(lengths, packing=None, lines=lines, cuda=True, masked=experts, count=None)
+    layout = layout_of(lengths, packing=None, lines=lines, cuda=True, masked=work.shape.balanced, count=None)
     seed, passes = seed_of(spec, lengths, layout), passes_of(spec, len(lengths))
     return of_training(lengths, setting.batch, seed, passes, layout).tokens
 

@@ -186,7 +186,7 @@ def estimate(
     around = 0.0  # where scores are written: what is there while that attention goes backward, its MLP done
     if writes:
         around = tokens * layers.around_scores(shape, one, stored, compiled)
-        around += square * shape.heads * scores.backward(writes, stored, compiled)
+        around += square * shape.heads * scores.backward(writes, stored, compiled, full)
     rebuilt = _rebuilt(shape, method, compute, dora)
     kinds = holds(recompute, shape.layers, host)
     count = Counter(kinds)

@@ -13,8 +13,9 @@ With e numbers (rows x heads x length x length) and c bytes of the compute dtype
 - most while it goes backward, uncompiled: the tanh's result, and in fp32 the softmax and its gradient on both
   sides, (c + 12) e; the softmax, its gradient on both sides and that of the scores, 4 c e
 - the same compiled, where all of it is made again: the scores, the gradient of what became of them and, since
-  more is read for it than the compiler likes to read twice, that times the softmax in fp32, (2 c + 4) e; with
-  sinks both with their column beside both without it, 4 c e
+  more is read for it than the compiler likes to read twice, that times the softmax in fp32, (2 c + 4) e, with
+  the softmax and the scores' gradient beside it where the layer's own weights learn, (4 c + 4) e; with sinks
+  both with their column beside both without it, 4 c e
 - where nothing is kept: the scores, and the softmax in fp32 on both sides, (c + 8) e; the scores, those with
   sinks, and less their largest, 3 c e
 
@@ -45,10 +46,11 @@ def kept(kind: Kind, compute: int) -> int:
     return compute + 4 + cast if kind == "caps" else compute
 
 
-def backward(kind: Kind, compute: int, compiled: bool) -> int:
-    """Bytes a number at most while the attention goes backward, with what was kept."""
+def backward(kind: Kind, compute: int, compiled: bool, full: bool) -> int:
+    """Bytes a number at most while the attention goes backward, with what was kept. `full`: all weights
+    learn."""
     if compiled:
-        return 2 * compute + 4 if kind == "caps" else 4 * compute
+        return (4 if full else 2) * compute + 4 if kind == "caps" else 4 * compute
     return compute + 12 if kind == "caps" else 4 * compute
 
 

@@ -159,7 +159,7 @@ WIDEST_HEAD = 256
 def shares_a_line(shape: ModelShape) -> bool:
     """Whether rows of a model lie end to end (`core.train.engine.attention.takes_lines`), as far as a family
     that we know says so."""
-    plain = not (shape.experts or shape.in_order or shape.scaled_logits)
+    plain = not (shape.balanced or shape.in_order or shape.scaled_logits)
     plain = plain and writes_scores(shape.architecture) is None
     return plain and not shape.estimated and shape.head_dim <= WIDEST_HEAD and shape.head_dim % 8 == 0
 

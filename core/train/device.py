@@ -8,6 +8,7 @@
 | any GPU | fp32 | fp32 | fp32 | fp32 |
 """
 
+import contextlib
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,10 @@ from core.errors import UserError
 from core.spec import RunSpec
 
 BF16_CAPABILITY = (8, 0)
+ALLOCATOR = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+"""Variables by which a user tells torch's allocator what to do."""
+SOME = 4 * 2**20
+"""Bytes that are asked for to see whether the driver can."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,7 @@ def choose(spec: RunSpec) -> Device:
             )
         return Device("cpu", "fp32")
     take_any_length()
+    keep_memory_whole()
     capability = torch.cuda.get_device_capability()
     if asked == "bf16" and capability < BF16_CAPABILITY:
         raise UserError(
@@ -98,6 +104,25 @@ def take_any_length() -> None:
     import torch
 
     torch.backends.cuda.enable_cudnn_sdp(False)
+
+
+def keep_memory_whole() -> None:
+    """Lets torch's pool grow where it is, so that what is free of it can be used for whatever comes next.
+
+    Else each piece that was asked of the driver stays a piece: where passes hold tensors of many sizes, and a
+    layer's scores take a GiB at once, a card was full with a tenth of it free in pieces too small. What a user
+    told torch of its allocator stands, and where the driver cannot (some shared cards) all stays as it is.
+    """
+    import torch
+
+    if any(os.environ.get(name) for name in ALLOCATOR):
+        return
+    try:
+        torch._C._accelerator_setAllocatorSettings("expandable_segments:True")
+        torch.empty(SOME, dtype=torch.uint8, device="cuda")
+    except (AttributeError, RuntimeError):
+        with contextlib.suppress(AttributeError, RuntimeError):
+            torch._C._accelerator_setAllocatorSettings("expandable_segments:False")
 
 
 def _why_no_gpu() -> str:

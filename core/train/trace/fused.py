@@ -8,7 +8,9 @@ kernel. Assumed of the compiler:
   memory, but is made again wherever it is wanted, unless an op that is no such thing reads it (a matrix
   product, an attention, an op of ours), or the graph gives it away, or it is a sum over many.
 - A softmax that has no memory goes backward by way of a product in fp32, which is written where more than
-  READS memories are read for it: its own, the sums and maxima of its rows, and the gradient.
+  READS memories are read for it: its own, the sums and maxima of its rows, and the gradient. Where weights
+  learn, that kernel gives the softmax and its gradient too, in no place of another (read off the code that is
+  made for Gemma 2).
 - An op's memory is there from its place in the graph to the place where it is read last, and that of a value
   which costs a number for each element takes the place of one of the same size that is read there last.
 """
@@ -68,9 +70,9 @@ class Memory:
     """Its kernel costs a number for each element, so it may take the place of what it reads."""
 
 
-def compiled(run: Callable[..., Any], mode: Live) -> Callable[..., Any]:
-    """`run` as the compiler would make it, as far as memory goes."""
-    made = partial(_program, mode)
+def compiled(run: Callable[..., Any], mode: Live, learns: bool) -> Callable[..., Any]:
+    """`run` as the compiler would make it, as far as memory goes. `learns`: its weights do."""
+    made = partial(_program, mode, learns=learns)
     backend = aot_autograd(
         fw_compiler=made,
         bw_compiler=made,
@@ -80,13 +82,15 @@ def compiled(run: Callable[..., Any], mode: Live) -> Callable[..., Any]:
     return torch.compile(run, backend=backend, fullgraph=True)
 
 
-def _program(mode: Live, graph: fx.GraphModule, _examples: Sequence[Any]) -> Callable[..., Any]:
+def _program(
+    mode: Live, graph: fx.GraphModule, _examples: Sequence[Any], *, learns: bool = False
+) -> Callable[..., Any]:
     """A function that gives what the graph gives and takes the memory that it would take."""
     nodes = list(graph.graph.nodes)
     inputs = [_key(node.meta.get("val")) for node in nodes if node.op == "placeholder"]
     (output,) = [node for node in nodes if node.op == "output"]
     given = [one.meta.get("val") if isinstance(one, fx.Node) else one for one in tree_leaves(output.args[0])]
-    memories = lifetimes(nodes)
+    memories = lifetimes(nodes, learns)
     passed = {_key(one) for one in given}
 
     def run(args: list[Any]) -> list[Any]:
@@ -117,8 +121,9 @@ def _given(value: Any, made: dict[int, Tensor]) -> Any:
     return made[key].as_strided(size, stride, _number(value.storage_offset()))
 
 
-def lifetimes(nodes: Sequence[fx.Node]) -> dict[int, Memory]:
-    """Memories of a graph by the name of their storage, with those that no kernel writes left out."""
+def lifetimes(nodes: Sequence[fx.Node], learns: bool = False) -> dict[int, Memory]:
+    """Memories of a graph by the name of their storage, with those that no kernel writes left out. `learns`:
+    weights do."""
     found: dict[int, Memory] = {}
     reads: dict[int, set[int]] = {}
     """Of a value that has no memory: the memories it is made of."""
@@ -145,7 +150,7 @@ def lifetimes(nodes: Sequence[fx.Node]) -> dict[int, Memory]:
             else:
                 found[name] = Memory(place, _storage(value), place, each=each and not small)
                 written = True
-        own = _workspace(node) + _product(node, reads)
+        own = _workspace(node) + _product(node, reads, learns)
         if own:
             found[-1 - place] = Memory(place, own, place)
         if node.op == "call_function" and (written or not each):
@@ -162,8 +167,9 @@ def _workspace(node: fx.Node) -> int:
     return workspace(node.target, values)
 
 
-def _product(node: fx.Node, reads: dict[int, set[int]]) -> int:
-    """Bytes of a softmax, which is nowhere, times its gradient; 0: of anything else."""
+def _product(node: fx.Node, reads: dict[int, set[int]], learns: bool) -> int:
+    """Bytes of a softmax, which is nowhere, times its gradient, and what is there beside it; 0: of anything
+    else."""
     if node.op != "call_function" or getattr(node.target, "_schema", None) is None:
         return 0
     if node.target._schema.name != BACK:
@@ -174,7 +180,10 @@ def _product(node: fx.Node, reads: dict[int, set[int]]) -> int:
     wanted = reads.get(key, set()).union(*(reads.get(one, {one}) for one in _keys(gradient.meta["val"])))
     if key not in reads or len(wanted) + rows <= READS:
         return 0
-    return _number(softmax.meta["val"].numel()) * 4
+    made_of = [gradient, *gradient.all_input_nodes]  # the gradient comes cast to fp32
+    width = min(value.element_size() for one in made_of for value in _tensors(one.meta.get("val")))
+    beside = 2 * width if learns else 0
+    return _number(softmax.meta["val"].numel()) * (4 + beside)
 
 
 def highest(memories: dict[int, Memory], gone: set[int]) -> int:

@@ -69,7 +69,7 @@ def trace(model: Any, spec: RunSpec, shape: ModelShape, how: Pass, mode: Live) -
     with as_asked(how):
         _, holder = setup.hold_layers(model, spec, shape, device, tokens, how.compiled, loose=False)
     if how.compiled:
-        holder._run = fused.compiled(layers._held, mode)
+        holder._run = fused.compiled(layers._held, mode, spec.method == "full")
     told = Head(how.compiled)
     told._soften = softened(mode) if how.compiled else head._soften
     learned = [one for one in model.parameters() if one.requires_grad]
