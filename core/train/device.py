@@ -110,8 +110,9 @@ def keep_memory_whole() -> None:
     """Lets torch's pool grow where it is, so that what is free of it can be used for whatever comes next.
 
     Else each piece that was asked of the driver stays a piece: where passes hold tensors of many sizes, and a
-    layer's scores take a GiB at once, a card was full with a tenth of it free in pieces too small. What a user
-    told torch of its allocator stands, and where the driver cannot (some shared cards) all stays as it is.
+    layer's scores take a GiB at once, a card was full with a tenth of it free in pieces too small. What a
+    user told torch of its allocator stands, and where the driver cannot (some shared cards) all stays as it
+    is.
     """
     import torch
 
