@@ -23,7 +23,7 @@ from benchmarks.memory_beside import room_of, side_by_side
 from benchmarks.memory_caps import head
 from benchmarks.memory_grid import VRAM, folder_of, job_of, written
 from benchmarks.memory_grid_card import pack_of
-from benchmarks.memory_grid_cells import FITTED, GRID, Cell, cells
+from benchmarks.memory_grid_cells import GRID, Cell, cells
 from benchmarks.memory_rows import add, rows_in
 from benchmarks.train import pace
 from core.data.lengths import describe
@@ -41,6 +41,8 @@ SETTINGS = (
     "full:4:2048:0.5",
     "lora16:2:1024:0:eager",
 )
+FITTED = ("llama-3.1-8b", "qwen2.5-0.5b", "qwen3-moe-4b")
+"""Shapes of which some run told a constant of the form of speed (`core.plan.speed`)."""
 RAM = 128 * 2**30
 """Of the host of the recorded cells; layers that are planned to wait there had room in all of them."""
 GOALS = (0.10, 0.25)

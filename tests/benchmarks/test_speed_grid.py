@@ -1,0 +1,41 @@
+"""The table of speeds: the steps at the beginning are left out, and what was checked stands apart."""
+
+import json
+from pathlib import Path
+
+from benchmarks import speed_grid
+from benchmarks.memory_grid_cells import cells
+from core.plan.cards import card_named
+
+SHAPES, SETTINGS = ("mistral-7b", "llama-3.1-8b"), ("lora16:8:2048:0", "lora16:8:2048:1")
+
+
+def row(cell: object, rate: float) -> dict[str, object]:
+    """Steps of 16,384 tokens; those that are not counted take ten times as long."""
+    seconds, steps = 0.0, []
+    for step in range(speed_grid.STEPS):
+        seconds += 16_384 / rate * (10 if step < speed_grid.SKIP else 1)
+        steps.append([seconds, 16_384 * (step + 1)])
+    return {"cell": str(cell), "steps": steps, "recorded": False, "took": 20.0}
+
+
+def test_each_cell_stands_beside_what_is_planned_for_it(tmp_path: Path) -> None:
+    wanted, card = cells(SHAPES, SETTINGS), card_named("H200", ram=speed_grid.RAM)
+    said = {str(one): speed_grid.planned(one, tmp_path, card) for one in wanted}
+    off = {True: 1.25, False: 0.8}
+    rows = {str(one): row(one, said[str(one)] / off[one.shape in speed_grid.FITTED]) for one in wanted[:3]}
+    text = speed_grid.table(wanted, rows, tmp_path, card)
+    assert "| checked only | 2 | 20.0% | -20.0% | +0.0% |" in text
+    assert "| of shapes that the form was fitted to | 1 | 25.0% | 0.0% | +25.0% |" in text
+    assert str(wanted[3]) not in text, "it was not run"
+
+
+def test_a_row_says_how_quick_it_was_or_what_went_wrong() -> None:
+    assert "9,000 tokens/s" in speed_grid.line(row("a", 9000.0))
+    assert speed_grid.line({"cell": "a", "error": "it broke", "took": 1.0}).endswith("it broke")
+
+
+def test_the_recorded_cells_are_of_the_grid() -> None:
+    kept = Path(__file__).resolve().parents[2] / "docs" / "measured" / "speed_grid.jsonl"
+    rows = [json.loads(line) for line in kept.read_text().splitlines()]
+    assert rows and all(len(one["steps"]) > speed_grid.SKIP + 1 for one in rows if "cell" in one)
