@@ -99,7 +99,7 @@ async def test_what_was_measured_is_shown_as_measured(at_method, job, size):
         asked = job.asked[0]["spec"]
         assert asked["method"] == "lora" and asked["batch"] == before.batch and job.asked[0]["cap"] is None
         job.gate.set()
-        await until(pilot, lambda: "measured here, not checked against whole runs" in head(at_method))
+        await until(pilot, lambda: "measured here, -0.2 to +1 %" in head(at_method))
         plan = at_method.journey.plan.of("lora")
         assert plan.estimate.kind == "measured" and plan.bytes.total == 20 * GIB
         assert "20.0 GiB" in str(methods(at_method).get_option("lora").prompt)
