@@ -99,7 +99,7 @@ def unchecked(work: Work) -> str:
         return "not checked on a CPU"
     lora = work.spec.lora
     adapted = work.method != "full" and (lora.dora or lora.dropout > 0)
-    if work.shape.experts or writes_scores(work.shape.architecture):
+    if work.shape.balanced or writes_scores(work.shape.architecture) == "sinks":
         return "not checked for such a model"
     if adapted or work.objective != "sft" or work.precision != "bf16":
         return "not checked for such a run"

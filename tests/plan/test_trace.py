@@ -137,3 +137,12 @@ def test_preferences_are_left_to_the_closed_form(tmp_path):
     work = asked(folder(tmp_path, "llama"), "lora", 2, 64, objective="dpo")
     with pytest.raises(UserError, match="dpo cannot be traced"):
         traced(work, 0.0)
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(("method", "bytes_a_score"), [("lora", 8), ("full", 12)])
+def test_capped_scores_go_backward_by_way_of_fp32(tmp_path, method, bytes_a_score):
+    """As the compiler's code for Gemma 2 has it, which an H200 confirmed."""
+    work = asked(folder(tmp_path, "gemma2", head_dim=16, pad_token_id=0), method, 2, 2048)
+    live = traced(work, 1.0).step.live
+    assert bytes_a_score <= live / (2 * work.shape.heads * 2048**2) < bytes_a_score + 1
