@@ -108,6 +108,7 @@ class Card:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
+        monkeypatch.setattr(devices, "keep_memory_whole", lambda: None)  # it asks the card for some
 
 
 def test_bf16_is_refused_on_a_card_without_it(make_run: Make, monkeypatch) -> None:
