@@ -43,10 +43,15 @@ from core.plan.work import Setting, Work, better_of, looseness
 from core.runs.space import space
 from core.spec import Method
 
-ERROR = (-0.026, 0.009)
-"""Of the closed form's tensors at a step's peak, most under and most over the card's: 95 runs of seven shapes
-on one H200, of which 70 were only checked and 25 are of shapes that parts of the form were fitted to
-(docs/measured/grid.md). What `table` of `python -m benchmarks.memory_grid` says belongs here."""
+ERROR = (-0.046, 0.015)
+"""Of the closed form's tensors at a step's peak, most under and most over the card's: 120 runs of nine shapes
+on one H200 (2.6 % under, docs/measured/grid.md), of which 86 were only checked and 34 are of shapes that
+parts of the form were fitted to; and 57 plans' fullest passes, where one of Gemma 2's was 4.6 % under
+(docs/measured/caps.md). What the tables of `python -m benchmarks.memory_grid` and `memory_caps` say belongs
+here."""
+RECORDED = -0.07
+"""Most under where passes of many lengths are recorded: each width that is recorded leaves something in the
+pool. They are where more than twice that is free."""
 LARGEST_FILE = 50_000_000_000
 """Bytes of one file of a saved model (transformers)."""
 CHECKED = 3
@@ -110,7 +115,10 @@ def loosened(found: Estimate, work: Work, setting: Setting) -> Estimate:
     """A closed form with the error that it has for these rows: a run's fullest pass is not known before."""
     if found.kind != "formula" or found.error is None:
         return found
-    return replace(found, error=(found.error[0], found.error[1] + looseness(work, setting)))
+    under, over = found.error
+    if setting.recorded and work.spread and not work.spread.even:
+        under = min(under, RECORDED)
+    return replace(found, error=(under, over + looseness(work, setting)))
 
 
 def merging(shape: ModelShape, rank: int, targets: list[str] | None = None) -> int:
