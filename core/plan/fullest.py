@@ -7,10 +7,10 @@ pass has more than b K'(x) tokens is nearly (Bahadur and Ranga Rao 1960)
     exp(b (K(x) - x K'(x))) / (x sqrt(2 pi b K''(x)))
 
 and the denominator, where it is less than 1, is left out, as in Chernoff's bound. One order of the rows is as
-good as another, so a run may try some and take the first in which no pass has more than planned
-(`core.train.order`). The plan takes the tokens that all tries but one in a hundred stay under, and never less
-than the pass that holds the longest row has, since each order has that one. The worker decides by the same
-number what it decides by tokens.
+good as another, so a run tries some and takes the first in which no pass has more than planned
+(`core.train.order`). The plan reckons with what one of those tries stays under, in all but one run of a
+hundred; and never with less than the pass that holds the longest row has, since each order has that one. The
+worker decides by the same number what it decides by tokens.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 UNLUCKY = 0.01
-"""Chance of a run that none of its tries stays under, and then by hardly anything."""
+"""Share of runs none of whose tries stays under what is planned, and then by hardly anything."""
 TRIES, LOOKED_AT = 64, 20_000_000
 """Orders that are tried at most, and rows that are looked at for it: some seconds."""
 BESIDE = 0.5

@@ -85,6 +85,7 @@ def request_of(work: Work, setting: Setting) -> dict[str, object]:
         "batch": setting.batch,
         "length": work.length,
         "tokens": work.tokens(setting.batch, recorded=setting.recorded),
+        "held_out": work.held_out_tokens(setting.batch),
         "compiled": setting.compiled,
         "host": setting.host,
         "precision": work.precision,

@@ -105,6 +105,9 @@ def test_rows_of_many_lengths_are_as_many_as_their_fullest_pass_has(tmp_path):
     share = (less.step.kept + less.step.loss) / (more.step.kept + more.step.loss)
     assert share == pytest.approx(mixed.tokens(8) / full.tokens(8), rel=0.02)
     assert less.evaluation < more.evaluation
+    with_more = replace(mixed, report={"lengths": describe([32] * 900 + [256] * 100), "train_rows": 1000})
+    assert with_more.tokens(8) < with_more.held_out_tokens(8), "held-out rows lie in any order"
+    assert less.evaluation < traced(with_more, 0.0).evaluation < more.evaluation
     setting = Setting("adamw", 8, 0.0, host=True, compiled=True)
     assert formula(mixed, setting).step.kept < 0.8 * formula(full, setting).step.kept
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
@@ -41,6 +41,8 @@ class Pass:
     """Of the card; None: not known."""
     tokens: int | None = None
     """Of the fullest pass, where rows lie end to end and are not all as long; None: batch x length."""
+    held_out: int | None = None
+    """The same of held-out rows, whose order is not chosen; None: as many."""
     recorded: bool = False
     """Passes over the layers are started as a whole (`core.train.engine.graphs`)."""
 
@@ -134,6 +136,9 @@ def trace(model: Any, spec: RunSpec, shape: ModelShape, how: Pass, mode: Live) -
             fullest = recorded()
         _forget(learned)
         model.eval()
+        if lines and how.held_out:
+            tokens = how.held_out
+            how = replace(how, tokens=tokens)
         mode.afresh()
         with torch.no_grad(), autocast:
             loss_of(hidden_of())
