@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from core.data.lengths import describe
 from core.plan.cards import card_of_size
 from core.plan.estimate import Estimate
-from core.plan.phases import formula, merging
+from core.plan.phases import ERROR, RECORDED, formula, loosened, merging, unchecked
 from core.plan.work import Setting, work_of
 from tests.plan.boxes import model, spec
 
@@ -73,3 +74,26 @@ def test_it_needs_no_torch_and_no_time():
     assert (time.process_time() - told) / 10 < 0.05
     script = "import sys, core.plan.phases; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+@pytest.mark.parametrize(("rows", "even"), [([100] * 900 + [1000] * 100, False), ([1000] * 1000, True)])
+def test_recorded_passes_of_many_lengths_are_known_less_well(rows, even):
+    report = {"lengths": describe(rows), "train_rows": len(rows), "format": "alpaca"}
+    work = work_of(spec(length=1024), model("meta-llama/Llama-3.1-8B"), card_of_size(80), report, "lora")
+    for recorded in (False, True):
+        setting = Setting("adamw", 8, 0.0, compiled=True, recorded=recorded)
+        error = loosened(formula(work, setting), work, setting).error
+        assert error and error[0] == (RECORDED if recorded and not even else ERROR[0])
+        assert (error[1] == ERROR[1]) is even
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Qwen/Qwen3-30B-A3B", ""),
+        ("google/gemma-2-9b", ""),
+        ("openai/gpt-oss-20b", "not checked for such a model"),
+    ],
+)
+def test_what_was_not_checked_on_a_card_is_said(name, said):
+    assert unchecked(work_of(spec(), model(name), card_of_size(80), None, "lora")) == said
