@@ -8,10 +8,13 @@ from pathlib import Path
 
 from textual.content import Content
 
+import core
 from core.numbers import gib
 from tui.recent import recent
 from tui.widgets.sources import Found, completions, found_in
 
+OWN = Path(core.__file__).resolve().parents[1]
+"""Where finetui's own code lies: the checkout, where it is run from one."""
 WIDEST = 56
 """Cells of the column of names; a longer one pushes its note aside."""
 
@@ -40,7 +43,8 @@ def offers(text: str, here: Path, runs_dir: Path) -> list[Offer]:
         return _once([Offer("typed", f"use {text}", "", text), *map(_place, completions(text, here))])
     used = [Offer(source, source, "used before", source) for source in recent(runs_dir, "data")]
     demo = Offer(demo_data(), "the demo's questions and answers", "ships with finetui", demo_data())
-    return _once([*map(_place, found_in(here)), *used, demo])
+    below = 0 if here.resolve() == OWN else 1  # of what lies in finetui's own folders nothing is a person's
+    return _once([*map(_place, found_in(here, below)), *used, demo])
 
 
 def _once(found: list[Offer]) -> list[Offer]:

@@ -4,6 +4,7 @@ import pytest
 from textual.app import App
 
 from tests.tui.steps import report
+from tui.data_list import OWN, offers
 from tui.journey import Journey
 from tui.widgets.data_found import shown_findings
 from tui.widgets.field import number, turned
@@ -28,6 +29,15 @@ def box(tmp_path):
 
 def test_files_found_are_data_and_the_likeliest_come_first(box):
     assert [one.shown for one in found_in(box)] == ["train.jsonl", "sub/rows.csv", "valid.jsonl"]
+
+
+def test_started_from_its_own_folder_it_offers_what_a_person_put_there(box, monkeypatch):
+    monkeypatch.setattr("tui.data_list.OWN", box)
+    own = [one.shown for one in offers("", box, box / "runs")]
+    assert own == ["train.jsonl", "valid.jsonl", "the demo's questions and answers"]
+    monkeypatch.undo()
+    assert "sub/rows.csv" in [one.shown for one in offers("", box, box / "runs")]
+    assert (OWN / "core" / "spec.py").exists()
 
 
 def test_a_folder_that_may_not_be_read_offers_nothing(tmp_path):
