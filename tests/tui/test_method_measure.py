@@ -241,7 +241,7 @@ async def test_a_trace_stands_for_exactly_its_settings(at_method, job):
         await opened(at_method, pilot)
         closed = at_method.journey.plan.of("lora").bytes.total
         await pilot.press("t")
-        await until(pilot, lambda: "memory: traced, -2 to +0.4 %" in head(at_method))
+        await until(pilot, lambda: "memory: traced, ±2 %" in head(at_method))
         assert job.asked[0]["module"] == "core.train.trace.job"
         traced = at_method.journey.plan.of("lora").bytes.total
         assert traced != closed and shown(at_method, "#hint").startswith("traced: LoRA ")
@@ -255,7 +255,7 @@ async def test_a_trace_stands_for_exactly_its_settings(at_method, job):
         await until(pilot, lambda: at_method.journey.get("price_per_hour") == 2)
         assert "traced" in head(at_method), "a price takes no memory"
         at_method.goto("review")
-        await until(pilot, lambda: "(traced, -2 to +0.4 %)" in shown(at_method, "#whole"))
+        await until(pilot, lambda: "(traced, ±2 %)" in shown(at_method, "#whole"))
 
 
 async def test_why_it_cannot_be_asked_is_one_line(at_method, job):
