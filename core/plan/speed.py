@@ -20,7 +20,7 @@ keeping all 10,845 (13,000). A card's own data sheet scales all of it.
 
 Of a mixture the hidden state goes through memory once more for each expert that a token chooses, to be
 gathered and summed, and experts' products are smaller: one run tells how much that is, LoRA of half a
-Qwen3-30B-A3B with 32 experts, 8 x 2,048 tokens compiled on that card, 44,962 tokens/s (45,050).
+Qwen3-30B-A3B with 32 experts, 8 x 2,048 tokens compiled on that card, 44,962 tokens/s (44,940).
 """
 
 from collections import Counter
