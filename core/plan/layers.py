@@ -81,12 +81,12 @@ def layer(
     Where layers are of several kinds: what they hold in the mean, and the most that any has live.
     """
     how = (compute, rank, compiled, padded, twice, dora)
+    if not shape.kinds:
+        return _of_a_kind(shape, method, *how)
     ones = [
         (many / shape.layers, _of_a_kind(replace(shape, linears=linears, kinds=()), method, *how))
         for many, linears in shape.every_linear
     ]
-    if len(ones) == 1:
-        return ones[0][1]
     return Layer(
         {hold: sum(share * one.held[hold] for share, one in ones) for hold in Hold},
         sum(share * one.host for share, one in ones),

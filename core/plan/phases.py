@@ -40,7 +40,7 @@ from core.plan.memory import (
 from core.plan.scores import MASKS, asked, writes_scores
 from core.plan.standing import adapter_parameters
 from core.plan.work import Setting, Work, better_of, looseness
-from core.runs.space import space
+from core.runs.space import written
 from core.spec import Method
 
 ERROR = (-0.046, 0.015)
@@ -80,7 +80,7 @@ def formula(work: Work, setting: Setting) -> Estimate:
     spec = work.spec.model_copy(
         update={"method": method, "precision": work.precision, "optimizer": setting.optimizer}
     )
-    need = space(spec, shape)
+    need = written(spec, shape)
     saved = min(need.result, LARGEST_FILE)
     if on_gpu:
         paged = 3 * step.optimizer if setting.optimizer.startswith("paged") else 0

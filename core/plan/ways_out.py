@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from core.data.lengths import longer_than
@@ -184,13 +185,19 @@ def _need(spec: RunSpec, shape: ModelShape, card: Card, report: dict[str, Any] |
 def _smallest_card(
     spec: RunSpec, shape: ModelShape, card: Card, report: dict[str, Any] | None, method: Method
 ) -> Card | None:
-    """Of the known cards with bf16, laptops aside, the first by memory on which the method fits."""
-    cards = sorted((of_list(one) for one in known_cards() if "Laptop" not in one.name), key=_memory)
-    cards = [one for one in cards if one.bf16 and one.memory_total > card.memory_free]
+    """The first by memory on which the method fits."""
+    cards = [one for one in _by_memory() if one.memory_total > card.memory_free]
     if not cards:
         return None
     need = _need(spec, shape, cards[0], report, method)
     return next((one for one in cards if room(one) >= need), None)
+
+
+@cache
+def _by_memory() -> tuple[Card, ...]:
+    """The known cards with bf16, laptops aside."""
+    cards = (of_list(one) for one in known_cards() if "Laptop" not in one.name)
+    return tuple(sorted((one for one in cards if one.bf16), key=_memory))
 
 
 def _memory(card: Card) -> tuple[int, float]:

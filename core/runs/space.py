@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +44,13 @@ class Space:
 
 
 def space(spec: RunSpec, shape: ModelShape) -> Space:
-    """Reckons a resolved run. Adapters are saved in fp32."""
+    """Reckons a resolved run, and looks whether the model is here."""
+    here = looks_like_path(spec.model) or cached_folder(spec.model, spec.revision) is not None
+    return replace(written(spec, shape), download=0 if here else shape.weight_bytes or 0)
+
+
+def written(spec: RunSpec, shape: ModelShape) -> Space:
+    """Reckons what a resolved run writes, and no download; looks at no disk. Adapters are saved in fp32."""
     if spec.method == "full":
         trained = shape.parameters
         weights = trained * (2 if spec.precision == "bf16" else 4)
@@ -55,8 +61,7 @@ def space(spec: RunSpec, shape: ModelShape) -> Space:
     result = weights + shape.vocab * TOKEN_BYTES
     checkpoint = int(result + trained * OPTIMIZER_BYTES.get(spec.optimizer, 8.0)) + SMALL_FILES // 8
     run = result + SMALL_FILES + (spec.save.keep + 1) * checkpoint
-    here = looks_like_path(spec.model) or cached_folder(spec.model, spec.revision) is not None
-    return Space(result, checkpoint, run, 0 if here else shape.weight_bytes or 0)
+    return Space(result, checkpoint, run, 0)
 
 
 def free_at(path: Path) -> int:
