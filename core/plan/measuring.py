@@ -182,7 +182,7 @@ def estimate_of(measured: Measured, plain: Estimate) -> Estimate:
         passing = taken["step"] - sum(parts.values())
         fragments = max(0, step["reserved"] - taken["step"])
     on_cpu = measured.told["kind"] == "cpu"
-    compared = on_cpu or (measured.spec.method != "qlora" and measured.told["objective"] == "sft")
+    compared = on_cpu or (measured.spec.method != "qlora" and not plain.unchecked)
     return replace(
         plain,
         kind="measured",
