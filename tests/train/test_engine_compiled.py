@@ -10,6 +10,7 @@ from torch._dynamo.utils import counters
 from core.plan.dial import Hold
 from core.train.batches import Layout
 from core.train.engine import layers, peft_layers
+from core.train.engine.graphs import GIVES_UP, Graphs, Stack
 from core.train.engine.setup import Engine
 from core.train.engine.warm import warm_up
 
@@ -36,8 +37,8 @@ def model() -> Any:
     return get_peft_model(AutoModelForCausalLM.from_config(config), lora).train()
 
 
-def holder(backend: Any, loose: bool = True) -> layers.Holder:
-    made = layers.Holder(NARROW, compiled=False, random=False, loose=loose)
+def holder(backend: Any, loose: bool = True, graphs: Graphs | None = None) -> layers.Holder:
+    made = layers.Holder(NARROW, compiled=False, random=False, loose=loose, graphs=graphs)
     made.compiled, made._run = True, torch.compile(layers._held, backend=backend, fullgraph=True)
     return made
 
@@ -122,6 +123,23 @@ def test_a_layer_that_the_compiler_gives_up_on_is_told_before_the_run_begins(mod
     why = warm_up(engine, tuner_of(model))
     assert why and not engine.compiled and not made.compiled
     assert engine.kinds == (Hold.INPUT, *HELD[1:]), "without a compiler nothing waits in the host's memory"
+
+
+def test_what_the_compiler_gives_up_on_is_not_recorded_as_it_is(model: Any) -> None:
+    graphs = Graphs([], torch.float32)
+    made = holder("eager", graphs=graphs)
+    made.take_all(layers.decoder_layers(model), [Hold.ALL] * len(HELD))
+    breaks(layers.decoder_layers(model)[2])
+    made.begun = graphs.on = True
+
+    def recorded(hidden: Any, inputs: Any) -> Any:
+        return Stack(graphs._calls, [], inputs)(hidden, *inputs.tensors)
+
+    graphs._record = recorded  # type: ignore[method-assign]
+    torch.compiler.reset()
+    with pytest.raises(GIVES_UP):
+        passed(model, 64)
+    assert not made.gave_up
 
 
 def test_a_run_goes_on_where_the_compiler_gives_up_in_the_middle(model: Any) -> None:

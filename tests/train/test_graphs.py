@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.exc import FailOnRecompileLimitHit
 
 from core.plan.fullest import coarse
 from core.train.batches import Layout, collate
@@ -92,10 +93,15 @@ def test_more_shapes_than_are_recorded_go_layer_by_layer(monkeypatch: pytest.Mon
     assert len(graphs._recorded) == 1
 
 
-def test_a_later_recording_that_fails_ends_recording_and_not_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("no room"), FailOnRecompileLimitHit("compiled 64 times")], ids=repr
+)
+def test_a_later_recording_that_fails_ends_recording_and_not_the_run(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def failing(hidden: Tensor, inputs: Inputs) -> Any:
         if hidden.shape[0] == 7:
-            raise torch.OutOfMemoryError("no room")
+            raise error
         return Stack(graphs._calls, [], inputs)
 
     layers, graphs, calls = stacked(monkeypatch, failing)

@@ -17,8 +17,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+GIVES_UP = (TorchDynamoException, FailOnRecompileLimitHit)
+"""What the compiler raises where it makes nothing of a layer."""
 MOST = 12
 """Shapes that are recorded; passes of others go kernel by kernel."""
 WARM = 2
@@ -88,6 +91,7 @@ class Graphs:
     def __init__(self, learned: Sequence[nn.Parameter], dtype: torch.dtype):
         """`learned`: the weights of the layers that learn; `dtype`: what is computed in (autocast)."""
         self.on = False
+        self.recording = False
         self.bytes = 0
         """Of the pool, those that torch does not count as allocated: they are free between recordings."""
         self.token_bytes = 0.0
@@ -124,12 +128,15 @@ class Graphs:
         key = (inputs.key(hidden), *ends)  # what is recorded knows the weights by their places
         if key not in self._recorded and len(self._recorded) < MOST and self.has_room(hidden):
             try:
+                self.recording = True
                 self._recorded[key] = self._record(hidden, inputs)
-            except RuntimeError:  # out of memory is one too
+            except (RuntimeError, *GIVES_UP):  # out of memory is a RuntimeError too
                 if not self._recorded:
                     raise
                 traceback.print_exc()
                 self.drop()
+            finally:
+                self.recording = False
         if key not in self._recorded:
             return Stack(self._calls, [], inputs)(hidden, *inputs.tensors)
         self._own()

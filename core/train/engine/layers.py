@@ -15,13 +15,12 @@ from typing import Any
 import torch
 import torch.nn.attention.varlen
 from torch import Tensor, nn
-from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
 from core.plan.dial import WAITING, Hold
 from core.train.engine import adapter  # noqa: F401  its ops are named below
-from core.train.engine.graphs import Graphs
+from core.train.engine.graphs import GIVES_UP, Graphs
 from core.train.engine.host import Host
 
 ALL_KINDS = ("all", "narrow", "input")
@@ -29,8 +28,6 @@ THERE = {Hold.WIDE: Hold.ALL, Hold.HOST: Hold.NARROW}
 """What a layer keeps of which something waits in the host's memory: one kind less to compile."""
 INSTEAD = {Hold.WIDE: Hold.NARROW, Hold.HOST: Hold.INPUT}
 """What it holds where it cannot wait there, as a plan takes it where the host has no room."""
-GIVES_UP = (TorchDynamoException, FailOnRecompileLimitHit)
-"""What the compiler raises where it makes nothing of a layer."""
 RECOMPILES = 64
 """How often layers may be compiled, before those that differ again are left as they are."""
 KEEP, AGAIN = CheckpointPolicy.MUST_SAVE, CheckpointPolicy.PREFER_RECOMPUTE
@@ -165,7 +162,7 @@ class Holder:
         try:
             return self._run(*how)
         except GIVES_UP as error:
-            if not self.begun:
+            if not self.begun or (self.graphs and self.graphs.recording):
                 raise
             self.gave_up = str(error).strip().splitlines()[0][:160]
             return _held(*how)  # a run does not end for want of speed

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from core.train.engine.graphs import ROOM, free_bytes
+from core.train.engine.graphs import GIVES_UP, ROOM, free_bytes
 from core.train.engine.layers import INSTEAD
 from core.train.engine.setup import Engine
 
@@ -86,7 +86,7 @@ def record(engine: Engine, tuner: Any, most: int | None = None) -> None:
     try:
         _timed(tuner)
         recorded = _timed(tuner)
-    except (RuntimeError, torch.OutOfMemoryError) as error:
+    except (RuntimeError, *GIVES_UP) as error:
         traceback.print_exc()
         engine.recorded_why = f"recording failed ({str(error).splitlines()[0][:160]})"
     else:

@@ -19,7 +19,7 @@ def answer(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     from core.models.shape import read_shape
     from core.spec import parse_spec
     from core.train.device import Device
-    from core.train.engine.layers import GIVES_UP
+    from core.train.engine.graphs import GIVES_UP
     from core.train.trace.live import Live
     from core.train.trace.model import build
     from core.train.trace.passes import Pass, trace
