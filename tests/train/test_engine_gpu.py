@@ -22,7 +22,7 @@ from core.train.device import Device
 from core.train.engine import host
 from core.train.engine.setup import Engine, engine_for
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("fresh_compiler")]
 
 CARD = Device("cuda", "bf16")
 LENGTHS = (500, 130, 260, 40)
@@ -40,7 +40,8 @@ def fresh(**more: int) -> Any:
         max_position_embeddings=1024,
         **sizes,
     )
-    return LlamaForCausalLM(config).to("cuda", torch.bfloat16).train()
+    with torch.device("cuda"):
+        return LlamaForCausalLM(config).to(torch.bfloat16).train()
 
 
 def packed_in_four_bits(folder: Any) -> Any:
@@ -141,21 +142,25 @@ def test_what_waited_in_the_host_is_what_left() -> None:
         assert engine.kinds == (kind,) * 4
         batch = collate(rows(), 0, engine.layout)
         found.append([learned_from(model, batch) for _ in range(2)][-1])
-    assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
-    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-2, atol=1e-5)
+    # not bit by bit: kernels of both kinds are tuned apart, and may sum in another order
+    (loss, gradients), (other_loss, others) = found
+    assert loss == pytest.approx(other_loss, rel=1e-5)
+    assert cosine_similarity(gradients, others, dim=0).item() > 0.9999
+    assert gradients.norm().item() == pytest.approx(others.norm().item(), rel=2e-3)
 
 
 @pytest.mark.parametrize("recompute", [0.5, 1.0])
 def test_what_is_on_its_way_to_the_host_is_little(recompute: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the card holds what has left, since the host starts all layers before the first copy is done."""
-    sizes = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 8}
+    many = 12
+    sizes = {"hidden_size": 4096, "intermediate_size": 4096, "num_hidden_layers": many}
     sizes |= {"num_attention_heads": 32, "num_key_value_heads": 8}
     row = {"input_ids": [3 + at % 500 for at in range(8192)], "learned": [1] * 8192}
-    beyond = []
+    beyond, waits = [], 0
     for ahead in (host.AHEAD, 2**40):
         monkeypatch.setattr(host, "AHEAD", ahead)
         model, engine = ours(fresh(**sizes), plain_lora(fresh(**sizes)), recompute, length=8192)
-        batch = collate([row] * 4, 0, engine.layout)
+        batch = collate([row] * 2, 0, engine.layout)
         learned_from(model, batch)
         gc.collect()
         torch.cuda.empty_cache()
@@ -164,7 +169,9 @@ def test_what_is_on_its_way_to_the_host_is_little(recompute: float, monkeypatch:
         torch.cuda.synchronize()
         held = torch.cuda.memory_stats()["active_bytes.all.peak"]
         beyond.append(held - torch.cuda.max_memory_allocated())
-    assert beyond[0] < 2 * 2**30 < beyond[1]
+        waits = engine.holder.host.bytes
+    most = 2**29 + 2 * waits // many  # one layer's may be on its way besides, and one comes back
+    assert beyond[0] < most < beyond[1], (beyond, waits)
 
 
 def test_layers_in_the_host_leave_room_on_the_card() -> None:

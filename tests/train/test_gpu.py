@@ -89,6 +89,9 @@ CASES = {**{name: {"precision": "bf16", **changes} for name, changes in BF16.ite
 
 @pytest.fixture(scope="module", params=list(CASES))
 def done(request: pytest.FixtureRequest, make_run: Make, small: Path) -> RunFolder:
+    import torch
+
+    torch.compiler.reset()  # a run has a process of its own
     settings = {"model": str(small), "steps": 30, "learning_rate": 3e-3, "batch": 8}
     run = make_run("gpu", **{**settings, **CASES[request.param]})
     assert worker.work(run) == 0, told_of(run, Error)
