@@ -113,6 +113,7 @@ def train(
     from core.models.shape import read_folder
     from core.runs.folder import create
     from core.train import device
+    from core.train.engine.adam8 import quicken
     from core.train.engine.setup import engine_for
     from core.train.engine.warm import record, warm_up
     from core.train.model import adapters_in_fp32, is_finite
@@ -147,6 +148,8 @@ def train(
         row["not_compiled"] = failed
     if records:
         record(engine, tuner)
+        if engine.compiled and spec.optimizer == "adamw_8bit" and where.kind == "cuda":
+            row["optimizer_why"] = quicken(tuner)
     row["stage"] = "step"
     engine.begin()
     tuner.train()

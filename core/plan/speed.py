@@ -32,6 +32,7 @@ from core.plan.dial import WAITING, Hold, holds, widest_narrow
 from core.plan.layers import attends, layer, mean, mlp_width
 from core.plan.memory import may_wait
 from core.plan.objective import more_passes
+from core.plan.scores import writes_scores
 from core.spec import Method, Objective
 
 MATRIX, ATTENTION, MEMORY = 0.685, 0.30, 0.90
@@ -51,16 +52,26 @@ UNPACK = 6
 STEP_BYTES = {"adamw": 14, "adamw_8bit": 10, "paged_adamw_8bit": 10, "adafactor": 10}
 """Bytes a trained weight that a step moves: weight, gradient and moments, read and written (bf16)."""
 CLIP_BYTES = 6
-PAGED = 3
-"""Bytes a weight of moments that go to the host and back where three quarters of them are paged out."""
+PAGED = 12
+"""Bytes a weight, at HOST_RATE, that moments cost which go to the host and back page by page: a step over
+3.2 B weights took 0.79 s longer on a full card (8.3 GiB of moments, `python -m benchmarks.paged`)."""
 PASS, BETWEEN = 0.0006, 0.005
 """Seconds beside the work of a layer in a pass, for kernels that do not fill the card at their ends, and of a
 pass, for the trainer's own doing. Assumed; they make passes of 8k tokens worth having on a fast card."""
-LEAST = {("gpu", False): 0.010, ("gpu", True): 0.0027, ("cpu", False): 0.004, ("cpu", True): 0.004}
+LEAST = {("gpu", False): 0.007, ("gpu", True): 0.0027, ("cpu", False): 0.004, ("cpu", True): 0.004}
 """A pass costs at least this for each layer, however few tokens it has: starting its kernels, where it is not
-recorded. Measured with a 0.5 B model on a box whose host starts a kernel in 15 microseconds."""
+recorded. A box's own: 6 to 8 ms uncompiled for 1 to 7 B, and half as much again on one that was busy."""
+MORE = {True: (0.15, 0.33), False: (1.5, 1.7)}
+"""As many times that on top where a layer keeps its narrow tensors, or its input: uncompiled, each op is then
+asked whether it is kept (`benchmarks.layers`: 5 ms of the host, and 18 or 19)."""
 ADAPTED = 1.8
 """Times that for layers with adapters, which have more kernels; measured there."""
+WAITS, FOUR_BITS = 0.0032, 0.0004
+"""Seconds by which a layer takes the host longer, forward and backward, where its tensors wait in the host's
+memory, and for each matrix that is unpacked (packs of 8,192 tokens of models of 1 to 4 B, H200)."""
+SCORES = 22
+"""Bytes that go through memory for each score of an attention that writes them, forward and made again;
+backward twice that. Fitted to Gemma 2 9B."""
 CORE_RATE = 25e9
 """Operations a second of one CPU core; fitted to a 28 M model's 300 tokens/s on two."""
 TYPICAL = (125.0, 600.0)
@@ -117,16 +128,21 @@ def tokens_per_second(
     again = (count[Hold.NARROW] + count[Hold.HOST]) * one.wide + count[Hold.INPUT] * (one.wide + one.rest)
     if not compiled:  # then a layer that keeps all does so without computing anything again
         again += (shape.layers - count[Hold.ALL]) * _pointwise(shape, card, tokens) * STEPS[False] / 3
-    more_kernels = 0.15 * (count[Hold.NARROW] + count[Hold.HOST]) + 0.33 * count[Hold.INPUT]
+    narrow, of_input = MORE[compiled]
+    more_kernels = narrow * (count[Hold.NARROW] + count[Hold.HOST]) + of_input * count[Hold.INPUT]
     least = LEAST["gpu", compiled] * (shape.layers + more_kernels)
     least *= 0 if recorded else ADAPTED if method != "full" and compiled else 1
-    waiting = sum(count[kind] for kind in WAITING) / shape.layers * one.copy
-    copying = shape.layers * (max(0.0, waiting - one.forward) + CONTENTION * waiting)
-    whole = max(shape.layers * (one.forward + one.backward + PASS) + again, least) + copying
-    whole += BETWEEN + more * shape.layers * one.forward
+    waiting = sum(count[kind] for kind in WAITING)
+    if method == "qlora" and not recorded:
+        least += FOUR_BITS * sum(many * len(linears) for many, linears in shape.every_linear)
+    least += WAITS * waiting
     learns = 2 if method == "full" else 0
     softmax = 4 if objective == "sft" else 6  # TRL's head makes its logits twice
-    whole += tokens * shape.embedding * (softmax + learns + 2 * more) / _rate(card)
+    head = tokens * shape.embedding * (softmax + learns + 2 * more) / _rate(card)
+    copies = waiting * one.copy  # what leaves last does so beside the loss
+    copying = max(0.0, copies - shape.layers * one.forward - head) + CONTENTION * copies
+    whole = max(shape.layers * (one.forward + one.backward + PASS) + again + head, least) + copying
+    whole += BETWEEN + more * shape.layers * one.forward
     if method == "full":
         whole += 4 * shape.parameters / _memory(card)  # gradients of weights, summed
         moved = STEP_BYTES[optimizer] + CLIP_BYTES
@@ -158,6 +174,8 @@ def layer_seconds(
     )
     attention = 2 * tokens * row * queries / ((card.tflops or 0) * 1e12 * ATTENTION)
     pointwise = _pointwise(shape, card, tokens) * STEPS[compiled]
+    writes = writes_scores(shape.architecture) is not None
+    scores = SCORES * tokens * row * shape.heads / memory if writes else 0.0
     ins = mean(shape, lambda linears: sum(one[1] for one in linears))
     outs = mean(shape, lambda linears: sum(one[2] for one in linears))
     adapter = 0.0 if method == "full" else 2 * tokens / memory
@@ -168,15 +186,17 @@ def layer_seconds(
     low = mean(shape, lambda linears: sum(one[2] for one in linears[:-1])) - wide_outs
     held = layer(shape, method, compute=2, rank=16, compiled=compiled)
     return LayerSeconds(
-        forward=product + attention + pointwise / 3 + adapter * (ins + 2 * outs) + unpack,
+        forward=product + attention + scores + pointwise / 3 + adapter * (ins + 2 * outs) + unpack,
         backward=product * (2 if method == "full" else 1)
         + 2.5 * attention
+        + 2 * scores
         + pointwise * 2 / 3
         + adapter * (3 * ins + 2 * outs)
         + unpack,
         wide=2 * tokens * wide / rate + adapter * 2 * wide_outs + unpack * wide / weights,
         rest=2 * tokens * rest / rate
         + attention
+        + scores
         + (pointwise / 3 if compiled else 0.0)
         + adapter * 2 * low
         + unpack * rest / weights,
