@@ -15,7 +15,7 @@ from core.spec import RunSpec
 GIB = 2**30
 SLICES = 8
 """Parts of which a split card's memory has so many, and its processors about as many (MIG user guide)."""
-RESERVE = 0.06
+RESERVE = 0.05
 """Of the card's memory that is left free: the estimate's error, and what others may take meanwhile."""
 CPU_RESERVE = 0.15
 DIFFERS = 2**26

@@ -26,8 +26,6 @@ from core.spec import Objective, RunSpec
 
 STEP = 0.25
 """From one place of the dial to the next that is sure to be felt."""
-PAGED_STAYS = 4
-"""Of the moments that may move to the host's memory, one in so many is counted as on the card."""
 
 Phase = Literal["load", "step", "evaluation", "save"]
 """Where memory ran out: while the model was loaded or saved no rung helps, in an evaluation fewer rows."""
@@ -140,10 +138,9 @@ def bytes_of(
 
 
 def total_of(spec: RunSpec, shape: ModelShape, **more: Any) -> int:
-    """`bytes_of`, summed, with moments that may leave the card counted as mostly gone."""
+    """`bytes_of`, summed, without moments that leave a full card."""
     found = bytes_of(spec, shape, **more)
-    away = found.optimizer - found.optimizer // PAGED_STAYS if spec.optimizer.startswith("paged") else 0
-    return found.total - away
+    return found.total - (found.optimizer if spec.optimizer.startswith("paged") else 0)
 
 
 def _dial(spec: RunSpec) -> Iterator[RunSpec]:

@@ -207,8 +207,9 @@ def estimate(
         for hold in (kinds[-1], kinds[0])
     )
     pieces = -(-tokens // MLP_TOKENS)
-    if count[Hold.HOST] == shape.layers and pieces > 1 and one.mlp:
-        together = 2 * stored * shape.hidden  # the pieces, put together again
+    in_pieces = count[Hold.HOST] == shape.layers and pieces > 1 and one.mlp > 0
+    if in_pieces:
+        together = (5 if full else 2) * stored * shape.hidden  # the pieces, put together again
         if method == "qlora" and shape.architecture in layers.NORM_AFTER:  # each piece unpacks its own
             live += (pieces - 1) * compute * layers.wide_weights(shape)
         live = first = live - tokens * (one.mlp * (1 - 1 / pieces) - together)
@@ -219,22 +220,27 @@ def estimate(
         head = trl_loss(shape, tokens, stored, full, on_gpu)
 
     # What the fullest moments hold beside weights, adapters and the optimiser's state: the loss going
-    # backward, the last layer, the first one, when nearly all gradients are there, and the step itself.
+    # backward, the last layer, the first two, when nearly all gradients are there, and the step itself.
     before = gradients if accumulate > 1 else 0
     own = tokens * keeps[kinds[-1]] + (bias + written if kinds[-1] == Hold.ALL and not told else 0)
     beside = max(around - own, live - own, 0.0)
     stays = beside + 4 * tokens * stored * shape.hidden
     at_loss = before + held + ends + head + (stays if recorded else 0)
     at_last = before + held + beside + coming
-    missing = 0 if accumulate > 1 else width * _last_gradients(shape) if full else 0
+    missing = next_missing = 0
+    if full and accumulate == 1:
+        missing = width * _last_gradients(shape, in_pieces)
+        next_missing = missing + width * _least(shape, mlp=True)
     at_first = gradients - missing + max(first, around) + masks
+    at_second = gradients - next_missing + max(first, around) + masks  # and the first layer's come back
+    at_second += tokens * keeps[kinds[0]] + (parked.get(kinds[0], 0) if waiting > 1 else 0)
     twice = width * shape.embedding * (2 if accumulate > 1 else 1) if full and shape.tied else 0
     at_end = gradients + twice  # the embedding's gradient beside the head's, which it is summed with
     at_step = gradients + (8 * shape.embedding if optimizer == "adafactor" and full else 0)
     asked = tokens * layers.forward(shape, stored) + tile(shape, tokens, stored, on_gpu)
     compares = objective in ("dpo", "kto") and not full
     at_reference = before + held + ends + asked if compares else 0
-    fullest = max(at_loss, at_last, at_first, at_end, at_step, at_reference)
+    fullest = max(at_loss, at_last, at_first, at_second, at_end, at_step, at_reference)
     on_top = int(fullest - gradients)
     loss = live_now = temporary = 0
     if fullest == at_loss:
@@ -242,7 +248,7 @@ def estimate(
         live_now = int(stays) if recorded else 0
     elif fullest == at_last:
         live_now = min(int(beside + coming), on_top)
-    elif fullest in (at_first, at_end):
+    elif fullest in (at_first, at_second, at_end):
         live_now = on_top
     else:
         temporary = on_top if fullest == at_step else min(int(asked), on_top)
@@ -284,8 +290,17 @@ def _unpacked(shape: ModelShape, method: Method, compute: int) -> int:
     return compute * _matrices(shape) if method == "qlora" else 0
 
 
-def _last_gradients(shape: ModelShape) -> int:
-    """Parameters whose gradients come after the first layer's activations are gone: its own, and the
-    embedding's (not where it is the head too: then they were there from the start)."""
-    least = min(sum(one[1] * one[2] for one in linears) for _, linears in shape.every_linear)
-    return least + (0 if shape.tied else shape.embedding)
+def _last_gradients(shape: ModelShape, mlp_done: bool) -> int:
+    """Parameters whose gradients come after the first layer's activations are gone: its own, without its
+    MLP's where that is done, and the embedding's (not where it is the head too: then they were there from
+    the start)."""
+    return _least(shape, not mlp_done) + (0 if shape.tied else shape.embedding)
+
+
+def _least(shape: ModelShape, mlp: bool) -> int:
+    """Parameters of the linear matrices of the layer that has fewest, with or without its MLP's."""
+    own = widest_narrow(shape.hidden, shape.heads, shape.head_dim)
+    return min(
+        sum(one[1] * one[2] for one in linears if mlp or max(one[1:]) <= own)
+        for _, linears in shape.every_linear
+    )

@@ -39,16 +39,16 @@ from core.plan.memory import (
 )
 from core.plan.scores import MASKS, asked, writes_scores
 from core.plan.standing import adapter_parameters
-from core.plan.work import Setting, Work, better_of, looseness
+from core.plan.work import Setting, Work, better_of, looseness, paged_moments
 from core.runs.space import written
 from core.spec import Method
 
-ERROR = (-0.046, 0.015)
-"""Of the closed form's tensors at a step's peak, most under and most over the card's: 120 runs of nine shapes
-on one H200 (2.6 % under, docs/measured/grid.md), of which 86 were only checked and 34 are of shapes that
-parts of the form were fitted to; and 57 plans' fullest passes, where one of Gemma 2's was 4.6 % under
-(docs/measured/caps.md). What the tables of `python -m benchmarks.memory_grid` and `memory_caps` say belongs
-here."""
+ERROR = (-0.046, 0.017)
+"""Of the closed form's tensors at a step's peak, most under and most over the card's: 121 runs of nine shapes
+on one H200 (2.6 % under, docs/measured/grid.md), of which 87 were only checked and 34 are of shapes that
+parts of the form were fitted to; and 58 plans' fullest passes that were not recorded, where one of Gemma 2's
+was 4.6 % under one time and 6 % over another (docs/measured/caps.md). What the tables of `python -m
+benchmarks.memory_grid` and `memory_caps` say belongs here."""
 RECORDED = -0.07
 """Most under where passes of many lengths are recorded: each width that is recorded leaves something in the
 pool. They are where more than twice that is free."""
@@ -83,8 +83,7 @@ def formula(work: Work, setting: Setting) -> Estimate:
     need = written(spec, shape)
     saved = min(need.result, LARGEST_FILE)
     if on_gpu:
-        paged = 3 * step.optimizer if setting.optimizer.startswith("paged") else 0
-        ram = GPU_LIBRARIES + step.host + paged + max(saved, _largest(shape) * wide)
+        ram = GPU_LIBRARIES + step.host + paged_moments(work, setting) + max(saved, _largest(shape) * wide)
     else:
         ram = max(step.total, load, evaluation, save + saved)
     merged = 0 if full else 2 * shape.parameters

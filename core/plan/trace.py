@@ -116,7 +116,7 @@ def bytes_of(told: dict[str, dict[str, int]], closed: Bytes, setting: Setting) -
     """What was traced with what no trace sees: CUDA's context, fragments, and moments that are paged out."""
     found = {part: int(told["step"].get(part, 0)) for part in PARTS}
     if setting.optimizer.startswith("paged"):
-        found["optimizer"] //= 4
+        found["optimizer"] = 0
     on_top = found["kept"] + found["live"] + found["loss"] + found["temporary"]
     host = -(-int(told["host"]) // SLAB) * SLAB  # type: ignore[call-overload]
     return Bytes(**found | {"context": closed.context, "fragments": int(FRAGMENTS * on_top), "host": host})

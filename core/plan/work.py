@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from core.models.shape import ModelShape
-from core.plan import compiling, defaults, measured, memory, speed
+from core.plan import compiling, defaults, measured, memory, speed, standing
 from core.plan.cards import Card
 from core.plan.corrected import Better, Lessons, Pace, lessons_on
 from core.plan.fullest import Spread, coarse, spread_of
@@ -186,6 +186,16 @@ def looseness(work: Work, setting: Setting) -> float:
     return most / least - 1
 
 
+def paged_moments(work: Work, setting: Setting) -> int:
+    """Bytes of moments that lie in the host's memory when the card is full, and take of it what is free."""
+    if not setting.optimizer.startswith("paged"):
+        return 0
+    rank, full = work.spec.lora.rank, work.method == "full"
+    targets = None if work.spec.lora.targets == "all-linear" else list(work.spec.lora.targets)
+    learning, width = standing.trained(work.shape, work.method, rank, targets, work.precision)
+    return standing.moments(work.shape, learning, width, setting.optimizer, full, rank, targets)
+
+
 def of_tokens(work: Work, setting: Setting, tokens: int) -> Bytes:
     """The closed form of a step whose fullest pass has so many tokens, whatever was measured."""
     spec = work.spec
@@ -211,9 +221,7 @@ def of_tokens(work: Work, setting: Setting, tokens: int) -> Bytes:
         capability=work.card.capability,
         tokens=tokens,
     )
-    # paged moments move to the host's memory when the card is full
-    paged = setting.optimizer.startswith("paged")
-    return replace(held, optimizer=held.optimizer // 4) if paged else held
+    return replace(held, optimizer=0) if setting.optimizer.startswith("paged") else held
 
 
 @dataclass(frozen=True)

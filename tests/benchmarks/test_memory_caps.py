@@ -63,7 +63,7 @@ def test_what_fits_is_run_and_so_is_what_nearly_does(planned):
             assert one.spec.batch * one.spec.accumulate >= 14 and one.spec.length <= 4096
         for one in [one for one in run if one.role == "next"]:
             assert one.method == LARGER[recommended[0].method if recommended else None]
-            assert 0.94 * have - 1 <= one.planned.peak <= TRIED * have
+            assert 0.95 * have - 1 <= one.planned.peak <= TRIED * have
         assert all(one["not_tried"] > TRIED for one in told if "not_tried" in one)
     every = [one for _, run, told in planned for one in (*told, *(each.to_dict() for each in run))]
     assert any(one.get("nothing_fits") for one in every) and any(one.get("limit") for one in every)

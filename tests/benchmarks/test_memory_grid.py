@@ -10,6 +10,7 @@ import pytest
 from benchmarks import memory_grid
 from benchmarks.memory_grid_cells import FITTED, GRID, cells, read
 from benchmarks.random_model import SHAPES
+from core.plan.phases import ERROR
 
 ROOT = Path(__file__).resolve().parents[2]
 EAGER = ("lora4:2:64:0:eager", "full:2:64:0.5:packed:eager")
@@ -28,6 +29,16 @@ def test_the_grid_is_as_wide_as_it_should_be():
         assert read(one.shape, str(one).removeprefix(f"{one.shape}:")) == one
     with pytest.raises(ValueError, match="is not method"):
         read("tiny", "lora:1:64:0:folded")
+
+
+def test_the_closed_form_is_as_near_to_each_recorded_cell_as_it_says(tmp_path):
+    kept = [json.loads(line) for line in (ROOT / "docs/measured/grid.jsonl").read_text().splitlines()]
+    peaks = {one["cell"]: one["peak"] for one in kept if one.get("peak")}
+    found = {str(one): one for one in cells() if str(one) in peaks}
+    assert len(found) == len(peaks) > 120
+    for name, one in found.items():
+        closed = memory_grid._closed(one, memory_grid.folder_of(one.shape, tmp_path), memory_grid.VRAM)
+        assert ERROR[0] <= closed.step.tensors / peaks[name] - 1 <= ERROR[1], name
 
 
 def run(out: Path, *words: str) -> subprocess.CompletedProcess[str]:

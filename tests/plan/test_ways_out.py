@@ -51,7 +51,7 @@ def test_every_way_that_is_named_leads_out(name, gib, keys):
 
 
 def room_of(gib: float) -> int:
-    return int(gib * GIB - 0.06 * int(gib * GIB))
+    return int(gib * GIB - 0.05 * int(gib * GIB))
 
 
 def test_the_length_is_the_longest_that_fits_and_what_it_cuts_is_said():
