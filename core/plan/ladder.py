@@ -132,15 +132,21 @@ def bytes_of(
         )
 
     found = held(ram > 0 and may_wait(on_gpu, compiled))
-    if found.host and not host_holds(found.host, ram):
+    away = found.host + (found.optimizer if spec.optimizer.startswith("paged") else 0)
+    if found.host and not host_holds(away, ram):
         found = held(False)
     return found
 
 
-def total_of(spec: RunSpec, shape: ModelShape, **more: Any) -> int:
-    """`bytes_of`, summed, without moments that leave a full card."""
-    found = bytes_of(spec, shape, **more)
-    return found.total - (found.optimizer if spec.optimizer.startswith("paged") else 0)
+def total_of(spec: RunSpec, shape: ModelShape, *, ram: int = 0, **more: Any) -> int:
+    """`bytes_of`, summed, without moments that leave a full card for the host's memory, where that has room.
+
+    `ram`: bytes of it that are available; 0: not known.
+    """
+    found = bytes_of(spec, shape, ram=ram, **more)
+    paged = spec.optimizer.startswith("paged")
+    leaves = paged and (not ram or host_holds(found.optimizer + found.host, ram))
+    return found.total - (found.optimizer if leaves else 0)
 
 
 def _dial(spec: RunSpec) -> Iterator[RunSpec]:

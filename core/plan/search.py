@@ -10,7 +10,7 @@ from core.plan import compiling, memory
 from core.plan.dial import holds, may_record
 from core.plan.memory import Bytes, host_holds
 from core.plan.objective import LEAST_BATCH
-from core.plan.work import Setting, Work, bytes_of, expected_of, training_of
+from core.plan.work import Setting, Work, bytes_of, expected_of, paged_moments, training_of
 
 UNEVEN = 1 / 8
 """Share by which a step's rows may differ from what was wanted, where passes of an odd size fill the card."""
@@ -155,7 +155,8 @@ def _at(work: Work, optimizer: str, batch: int, place: float, compiled: bool) ->
     """The setting at a place of the dial: layers wait in the host's memory where it has room."""
     setting = Setting(optimizer, batch, place, place > 0 and _may_wait(work, compiled), compiled)
     held = bytes_of(work, setting)
-    if held.host and not host_holds(held.host, work.card.ram):  # as the worker decides too
+    away = held.host + paged_moments(work, setting)
+    if held.host and not host_holds(away, work.card.ram):  # as the worker decides too
         setting = replace(setting, host=False)
         held = bytes_of(work, setting)
     return setting, held
@@ -197,12 +198,15 @@ def _uneven(work: Work, batch: int) -> list[int]:
 
 
 def _optimizers(work: Work) -> list[str]:
-    """Exact first; smaller moments only where a whole model learns and exact ones do not fit."""
+    """Exact first; smaller moments only where a whole model learns and exact ones do not fit, and such as lie
+    in the host's memory unless that is known to have no room for them."""
     if work.spec.optimizer != "auto":
         return [work.spec.optimizer]
-    if work.method == "full" and work.card.kind == "gpu":
-        return ["adamw", "adamw_8bit", "paged_adamw_8bit"]
-    return ["adamw"]
+    if work.method != "full" or work.card.kind != "gpu":
+        return ["adamw"]
+    paged = Setting("paged_adamw_8bit", 1, 1.0)
+    room = not work.card.ram or host_holds(paged_moments(work, paged), work.card.ram)
+    return ["adamw", "adamw_8bit", *([paged.optimizer] if room else [])]
 
 
 def _may_wait(work: Work, compiled: bool) -> bool:

@@ -2,7 +2,7 @@
 
 from core.models.count import Linear
 from core.models.shape import ModelShape
-from core.spec import Method
+from core.spec import Method, RunSpec
 
 FOUR_BIT = 0.5 + 1 / 64 + 4 / 64 / 256
 """Bytes a weight of NF4 in blocks of 64, whose scales are 8 bit in blocks of 256 (QLoRA, section 3)."""
@@ -67,6 +67,16 @@ def moments(
         return 4 * _sides(shape, rank, targets, full)
     embedded = shape.embedding if full else 0
     return int(2 * EIGHT_BIT * (trained - embedded) + 8 * embedded)
+
+
+def paged(shape: ModelShape, spec: RunSpec, method: Method, optimizer: str, precision: str) -> int:
+    """Bytes of moments that lie in the host's memory when the card is full, and take of it what is free."""
+    if not optimizer.startswith("paged"):
+        return 0
+    rank, full = spec.lora.rank, method == "full"
+    targets = None if spec.lora.targets == "all-linear" else list(spec.lora.targets)
+    learning, width = trained(shape, method, rank, targets, precision)
+    return moments(shape, learning, width, optimizer, full, rank, targets)
 
 
 def _sides(shape: ModelShape, rank: int, targets: list[str] | None, full: bool) -> int:

@@ -187,13 +187,8 @@ def looseness(work: Work, setting: Setting) -> float:
 
 
 def paged_moments(work: Work, setting: Setting) -> int:
-    """Bytes of moments that lie in the host's memory when the card is full, and take of it what is free."""
-    if not setting.optimizer.startswith("paged"):
-        return 0
-    rank, full = work.spec.lora.rank, work.method == "full"
-    targets = None if work.spec.lora.targets == "all-linear" else list(work.spec.lora.targets)
-    learning, width = standing.trained(work.shape, work.method, rank, targets, work.precision)
-    return standing.moments(work.shape, learning, width, setting.optimizer, full, rank, targets)
+    """Bytes of moments that lie in the host's memory when the card is full."""
+    return standing.paged(work.shape, work.spec, work.method, setting.optimizer, work.precision)
 
 
 def of_tokens(work: Work, setting: Setting, tokens: int) -> Bytes:

@@ -112,6 +112,15 @@ def test_so_many_rungs_as_save_what_is_missing():
     assert all_of_it and all_of_it.spec.batch == 1 and all_of_it.spec.optimizer == "paged_adamw_8bit"
 
 
+@pytest.mark.parametrize(("ram", "paged"), [(0, True), (16, False), (64, True)])
+def test_moments_go_where_there_is_room_for_them(ram, paged):
+    def takes(spec: RunSpec) -> int:
+        return total_of(spec, SHAPES[0], objective="sft", on_gpu=True, compiled=False, ram=ram * GIB)
+
+    spec = resolved(method="full", batch=1, accumulate=1, recompute=1, optimizer="adamw_8bit")
+    assert (step_down(spec, takes=takes) is not None) == paged
+
+
 @settings(deadline=None, max_examples=60)
 @given(data=st.data())
 def test_every_rung_takes_less_and_keeps_the_rows(data):

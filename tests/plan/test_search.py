@@ -52,6 +52,17 @@ def test_layers_wait_where_the_host_has_room_and_are_computed_again_where_not():
     assert paces == sorted(paces), "room in the host never slows a run"  # type: ignore[type-var]
 
 
+def test_moments_lie_in_the_hosts_memory_where_that_has_room_or_is_not_known():
+    name = "meta-llama/Llama-3.2-3B"
+    found = {ram: fastest(work(18, "full", name, ram=ram), room(work(18).card)) for ram in (0, 8, 64)}
+    assert [one.setting.optimizer for one in found.values()] == [
+        "paged_adamw_8bit",
+        "adamw_8bit",
+        "paged_adamw_8bit",
+    ]
+    assert found[0].fits and found[64].fits and not found[8].fits
+
+
 def test_a_card_that_limits_the_speed_is_used():
     for gib in (8, 12, 16, 24, 40, 48, 80):
         for name in ("meta-llama/Llama-3.2-1B", "Qwen/Qwen2.5-1.5B", LLAMA, "Qwen/Qwen2.5-14B"):

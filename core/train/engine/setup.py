@@ -13,6 +13,7 @@ from core.plan.compiling import gives_up_on, pays, training_seconds
 from core.plan.dial import WAITING, Hold, holds, in_words, may_record, widest_narrow
 from core.plan.layers import layer as layer_of
 from core.plan.memory import MLP_TOKENS, host_holds, may_wait
+from core.plan.standing import paged
 from core.spec import Objective, RunSpec
 from core.train.batches import Layout, layout_of
 from core.train.device import Device
@@ -162,6 +163,7 @@ def hold_layers(
         method = spec.method if spec.method != "auto" else "lora"  # never auto here
         one = layer_of(shape, method, compute=width, rank=spec.lora.rank, compiled=True)
         need = tokens * (one.host * many + one.after * kinds.count(Hold.WIDE))
+        need += paged(shape, spec, method, spec.optimizer, device.precision)
         if host_holds(int(need), psutil.virtual_memory().available):
             host = Host(model.parameters(), widest)
     if host is None:
