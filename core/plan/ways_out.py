@@ -9,7 +9,7 @@ what the adapters can hold, then how much of the rows is seen.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -19,8 +19,9 @@ from core.numbers import gib, percent
 from core.plan.card_names import known_cards
 from core.plan.cards import Card, of_list, room
 from core.plan.choose import choose, least
+from core.plan.memory import HOST_SPARE
 from core.plan.objective import LEAST_BATCH
-from core.plan.work import Work, work_of
+from core.plan.work import PAGED, Work, may_page, paged_moments, work_of
 from core.spec import Method, RunSpec
 
 MANY = 2
@@ -71,6 +72,7 @@ def ways_out(
     if card.here and card.kind == "gpu" and held >= short:
         taken = have + short
         found.append(Way(f"an end to what holds {gib(held)} of the card", {}, taken))
+    found += _more_ram(spec, shape, card, report, method, have)
     for words, changes in _changes(spec, shape, card, report, method, have):
         planned, estimate = choose(work_of(_with(spec, changes), shape, card, report, method), have)
         if planned.fits:
@@ -83,6 +85,20 @@ def ways_out(
     return WaysOut(
         short, tuple(found), larger.name if larger else None, larger.memory_total if larger else None
     )
+
+
+def _more_ram(
+    spec: RunSpec, shape: ModelShape, card: Card, report: dict[str, Any] | None, method: Method, have: int
+) -> list[Way]:
+    """As much of the host's memory as the moments of all weights want, where it is what is short."""
+    work = work_of(spec, shape, card, report, method)
+    if method != "full" or spec.optimizer != "auto" or card.kind != "gpu" or may_page(work):
+        return []
+    times, beside = HOST_SPARE
+    need = int(times * paged_moments(work, PAGED) + beside) + 1
+    planned, estimate = choose(work_of(spec, shape, replace(card, ram=need), report, method), have)
+    words = f"{gib(need)} of free RAM instead of {gib(card.ram)}"
+    return [Way(words, {}, estimate.peak)] if planned.fits else []
 
 
 def _changes(
@@ -128,7 +144,8 @@ def _of_no_cost(spec: RunSpec, work: Work, card: Card) -> list[tuple[str, dict[s
     if work.method == "full" and card.kind == "gpu":
         if spec.optimizer in ("adamw", "adafactor"):
             free.append(("8-bit Adam", {"optimizer": "adamw_8bit"}))
-            free.append(("paged 8-bit Adam", {"optimizer": "paged_adamw_8bit"}))
+            if may_page(work):
+                free.append(("paged 8-bit Adam", {"optimizer": PAGED.optimizer}))
         if spec.optimizer != "adafactor":
             free.append(("Adafactor", {"optimizer": "adafactor"}))
     if work.method != "full" and spec.lora.dora:

@@ -191,6 +191,14 @@ def paged_moments(work: Work, setting: Setting) -> int:
     return standing.paged(work.shape, work.spec, work.method, setting.optimizer, work.precision)
 
 
+PAGED = Setting("paged_adamw_8bit", 1, 1.0)
+
+
+def may_page(work: Work) -> bool:
+    """Whether moments may lie in the host's memory: it has room for them, or is not known."""
+    return not work.card.ram or memory.host_holds(paged_moments(work, PAGED), work.card.ram)
+
+
 def of_tokens(work: Work, setting: Setting, tokens: int) -> Bytes:
     """The closed form of a step whose fullest pass has so many tokens, whatever was measured."""
     spec = work.spec

@@ -102,3 +102,16 @@ def test_by_itself():
     card = card_named("RTX 4090")
     out = ways_out(spec(), model("Qwen/Qwen3-8B"), card, None, "full", 10 * GIB)
     assert out.short == 10 * GIB and room(card) < card.memory_free
+
+
+def test_what_the_hosts_memory_is_short_of_is_named():
+    name, card = "meta-llama/Llama-3.2-3B", card_named("RTX A4500")
+    found = {
+        ram: advise(spec(name), box(), model(name), DATA, card=replace(card, ram=ram * GIB)).of("full")
+        for ram in (8, 16)
+    }
+    assert found[16].fits and not found[8].fits
+    assert found[8].out and found[8].out.line.split(": ")[1].startswith("13.9 GiB of free RAM instead of 8.0")
+    asked = spec(name, optimizer="adamw")
+    short = advise(asked, box(), model(name), DATA, card=replace(card, ram=8 * GIB)).of("full").out
+    assert short and "paged" not in short.line
