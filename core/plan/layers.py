@@ -235,11 +235,11 @@ def plain(shape: ModelShape, method: Method, compute: int, rank: int, padded: bo
 
 
 def passing(shape: ModelShape, compute: int, dora: bool = False) -> float:
-    """Bytes a token that come and go while such a layer goes backward, as traced: a gradient as wide as the
-    MLP and two and a half as wide as the hidden state; with DoRA, whose scales are fp32, ten bytes more for
-    each of the MLP's width."""
-    made = (compute + (10 if dora else 0)) * mlp_width(shape) + 2.5 * compute * shape.hidden
-    return made + compute * _chosen(shape)
+    """Bytes a token that come and go while such a layer goes backward, as traced: two gradients as wide as
+    the MLP and one as wide as the hidden state; with DoRA, whose scales are fp32, ten bytes more for each of
+    the MLP's width."""
+    made = (2 * compute + (10 if dora else 0)) * mlp_width(shape) + compute * shape.hidden
+    return made + 2.5 * compute * _chosen(shape)
 
 
 def around_scores(shape: ModelShape, one: Layer, compute: int, compiled: bool) -> float:

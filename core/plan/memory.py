@@ -16,6 +16,7 @@ logits, never a second model. A full run asks it before the first step; its weig
 Letters: n tokens of a pass (batch x length, or those of the fullest), h hidden, c bytes of the compute dtype.
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,6 +46,9 @@ FRAGMENTS = 0.05
 MLP_TOKENS = 6144
 """Where all layers wait in the host's memory, their MLPs take about so many tokens at a time: what an MLP
 makes is then the most that there is."""
+ADAFACTOR = 16
+"""Bytes a number of the largest matrix that learns, while Adafactor takes its step (transformers): gradient,
+weights and what is taken off them in fp32, and one of those once more."""
 SLAB = 2**30
 """Bytes of the host's memory that are page-locked at a time (`core.train.engine.host`)."""
 AGAIN = (Hold.NARROW, Hold.HOST, Hold.INPUT)
@@ -226,21 +230,39 @@ def estimate(
     beside = max(around - own, live - own, 0.0)
     stays = beside + 4 * tokens * stored * shape.hidden
     at_loss = before + held + ends + head + (stays if recorded else 0)
-    at_last = before + held + beside + coming
+    # the head's gradient is there from the start; where it is the embedding's too it is added when that comes
+    of_head = width * shape.embedding if full and (accumulate == 1 or shape.tied) else 0
+    at_last = before + of_head + held + beside + coming
     missing = next_missing = 0
     if full and accumulate == 1:
         missing = width * _last_gradients(shape, in_pieces)
         next_missing = missing + width * _least(shape, mlp=True)
     at_first = gradients - missing + max(first, around) + masks
-    at_second = gradients - next_missing + max(first, around) + masks  # and the first layer's come back
-    at_second += tokens * keeps[kinds[0]] + (parked.get(kinds[0], 0) if waiting > 1 else 0)
+    at_first += of_head if accumulate > 1 else 0
+    at_second = (
+        at_first + missing - next_missing + tokens * keeps[kinds[0]]
+    )  # and the first layer's come back
+    at_second += parked.get(kinds[0], 0) if waiting > 1 else 0
+    at_turn = 0.0  # a layer before one that holds more, when the gradients of those after it are there
+    if full and len(count) > 1:
+        done = width * (shape.parameters - (1 if shape.tied else 2) * shape.embedding) / shape.layers
+        holds_yet = list(itertools.accumulate(tokens * keeps[kind] for kind in kinds))
+        at_turn = max(
+            holds_yet[at - 1]
+            + parked.get(kinds[at - 1], 0) * (waiting > 1)
+            + (done * (shape.layers - 1 - at) if accumulate == 1 else gradients)
+            for at in range(1, shape.layers)
+            if kinds[at] != kinds[at - 1]
+        )
+        at_turn += of_head + masks + max(live, around)
     twice = width * shape.embedding * (2 if accumulate > 1 else 1) if full and shape.tied else 0
     at_end = gradients + twice  # the embedding's gradient beside the head's, which it is summed with
-    at_step = gradients + (8 * shape.embedding if optimizer == "adafactor" and full else 0)
+    largest = max(shape.embedding, largest_matrix(shape))
+    at_step = gradients + (ADAFACTOR * largest if optimizer == "adafactor" and full else 0)
     asked = tokens * layers.forward(shape, stored) + tile(shape, tokens, stored, on_gpu)
     compares = objective in ("dpo", "kto") and not full
     at_reference = before + held + ends + asked if compares else 0
-    fullest = max(at_loss, at_last, at_first, at_second, at_end, at_step, at_reference)
+    fullest = max(at_loss, at_last, at_turn, at_first, at_second, at_end, at_step, at_reference)
     on_top = int(fullest - gradients)
     loss = live_now = temporary = 0
     if fullest == at_loss:
@@ -248,7 +270,7 @@ def estimate(
         live_now = int(stays) if recorded else 0
     elif fullest == at_last:
         live_now = min(int(beside + coming), on_top)
-    elif fullest in (at_first, at_second, at_end):
+    elif fullest in (at_turn, at_first, at_second, at_end):
         live_now = on_top
     else:
         temporary = on_top if fullest == at_step else min(int(asked), on_top)
