@@ -144,9 +144,11 @@ def _of_a_kind(
     whole = plain(shape, method, compute, rank, padded)
     whole += 2 * compute * sum(one[2] for one in shape.linears) if twice and method != "full" else 0
     whole += DELTA["kept"] * values
-    live = max(whole, narrow + wide) + passing(shape, compute, dora)
-    live = max(live, DELTA["backward"] * values)
-    return Layer({**held, Hold.ALL: max(whole, narrow + wide)}, host, live, live, wide)
+    live, again = (
+        max(max(whole, narrow + wide) + passing(shape, compute, dora, one), DELTA["backward"] * values)
+        for one in (False, True)
+    )
+    return Layer({**held, Hold.ALL: max(whole, narrow + wide)}, host, live, again, wide)
 
 
 def _narrow(shape: ModelShape, method: Method, compute: int, rank: int) -> list[float]:
@@ -183,6 +185,13 @@ def _wide(shape: ModelShape) -> int:
     widest = widest_narrow(shape.hidden, shape.heads, shape.head_dim)
     outs = sum(one[2] for one in shape.linears if one[2] > widest)
     return outs + _after(shape) + (2 * mlp_width(shape) + _chosen(shape) if shape.experts else 0)
+
+
+def own_output(shape: ModelShape) -> float:
+    """Features of what matrices make narrow out of wide, an MLP's last: nobody asks for it again, and it is
+    kept all the same where a layer that is not compiled is told to keep all."""
+    limit = widest_narrow(shape.hidden, shape.heads, shape.head_dim)
+    return mean(shape, lambda linears: sum(one[2] for one in linears if one[2] <= limit < max(one[1:])))
 
 
 def wide_weights(shape: ModelShape) -> int:
@@ -234,12 +243,13 @@ def plain(shape: ModelShape, method: Method, compute: int, rank: int, padded: bo
     return kept + compute * rank * len(shape.linears)
 
 
-def passing(shape: ModelShape, compute: int, dora: bool = False) -> float:
-    """Bytes a token that come and go while such a layer goes backward, as traced: two gradients as wide as
-    the MLP and one as wide as the hidden state; with DoRA, whose scales are fp32, ten bytes more for each of
-    the MLP's width."""
-    made = (2 * compute + (10 if dora else 0)) * mlp_width(shape) + compute * shape.hidden
-    return made + 2.5 * compute * _chosen(shape)
+def passing(shape: ModelShape, compute: int, dora: bool = False, again: bool = False) -> float:
+    """Bytes a token that come and go while such a layer goes backward, as traced: a gradient as wide as the
+    MLP and two and a half as wide as the hidden state, or, of one that is made again, two and one; with DoRA,
+    whose scales are fp32, ten bytes more for each of the MLP's width."""
+    wide, narrow, chosen = (2, 1, 2.5) if again else (1, 2.5, 1)
+    made = (wide * compute + (10 if dora else 0)) * mlp_width(shape) + narrow * compute * shape.hidden
+    return made + chosen * compute * _chosen(shape)
 
 
 def around_scores(shape: ModelShape, one: Layer, compute: int, compiled: bool) -> float:

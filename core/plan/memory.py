@@ -196,7 +196,7 @@ def estimate(
     count = Counter(kinds)
     keeps = one.held
     if told and not compiled:  # layers that unpack their weights: autograd would keep those
-        keeps = {**keeps, Hold.ALL: keeps[Hold.NARROW] + one.wide}
+        keeps = {**keeps, Hold.ALL: keeps[Hold.NARROW] + one.wide + stored * layers.own_output(shape)}
     held = tokens * sum(keeps[kind] * many for kind, many in count.items())
     if not told:  # what is left to autograd keeps the bias and what was made of the scores too
         held += count[Hold.ALL] * (bias + written + _unpacked(shape, method, compute))
@@ -206,14 +206,18 @@ def estimate(
     mask = square * compute if writes and narrow else 0  # it waits with each layer
     parked = {Hold.WIDE: tokens * (one.host + one.after) + mask, Hold.HOST: tokens * one.host + mask}
     coming = parked.get(kinds[-1], 0) if waiting > 1 else 0
+    learns = 3 * stored * shape.hidden if full and compiled else 0  # what goes into its matrices, made again
     live, first = (
-        tokens * (one.again if hold in AGAIN else one.live) + bias + written + rebuilt
+        tokens * ((one.again if hold in AGAIN else one.live) + (learns if hold is Hold.INPUT else 0))
+        + bias
+        + written
+        + rebuilt
         for hold in (kinds[-1], kinds[0])
     )
     pieces = -(-tokens // MLP_TOKENS)
     in_pieces = count[Hold.HOST] == shape.layers and pieces > 1 and one.mlp > 0
     if in_pieces:
-        together = (5 if full else 2) * stored * shape.hidden  # the pieces, put together again
+        together = 2 * stored * shape.hidden + learns  # the pieces, put together again
         if method == "qlora" and shape.architecture in layers.NORM_AFTER:  # each piece unpacks its own
             live += (pieces - 1) * compute * layers.wide_weights(shape)
         live = first = live - tokens * (one.mlp * (1 - 1 / pieces) - together)

@@ -64,12 +64,13 @@ def _estimate(told: dict[str, Any], closed: Estimate, work: Work, setting: Setti
     standing = closed.step.weights + closed.step.quantization + closed.step.adapters
     more = step.weights + step.quantization + step.adapters - standing
     moments = step.optimizer - closed.step.optimizer
+    away = int(told["step"].get("optimizer", 0)) - step.optimizer  # of moments that are paged out
     return replace(
         closed,
         kind="trace",
         step=step,
         load=closed.load + more,
-        evaluation=told["evaluation"] + CONTEXT,
+        evaluation=told["evaluation"] - away + CONTEXT,
         save=closed.save + more + moments,
         ram=closed.ram + step.host - closed.step.host,
         error=(ERROR[0], ERROR[1] + looseness(work, setting)) if closed.error else None,

@@ -39,4 +39,4 @@ def test_the_closed_form_is_as_near_to_the_recorded_ones_as_it_says(tmp_path: Pa
     rows = [json.loads(line) for line in KEPT.read_text().splitlines()]
     shares = [memory_random.off(row, tmp_path) for row in rows]
     assert len(shares) > 150 and ERROR[0] <= min(shares)
-    assert max(shares) <= 0.03 and sorted(map(abs, shares))[len(shares) // 2] < 0.003
+    assert max(shares) <= 0.025 and sorted(map(abs, shares))[len(shares) // 2] < 0.003

@@ -117,7 +117,7 @@ def test_what_a_layer_keeps_is_what_torch_keeps(traced, method):
     assert ours == pytest.approx(real["kept"], rel=0.03)
     assert real["recomputed"] == 2 * shape.hidden, "recompute keeps a layer's input alone"
     if method == "lora":
-        passing = layers.passing(shape, 2) + ours
+        passing = layers.passing(shape, 2) + ours  # of a layer that autograd keeps all of
         assert passing == pytest.approx(real["passing"], rel=0.03)
 
 
@@ -168,7 +168,8 @@ def test_what_saves_memory_saves_it(shape, method, setting):
     places = [total(recompute=place) for place in (0.0, 0.25, 0.5, 0.75, 1.0)]
     assert all(later <= sooner * 1.02 for sooner, later in pairwise(places))
     same = {"precision": "bf16", "host": False}
-    assert total(compiled=True, **same) <= 1.01 * total(compiled=False, **same)
+    # a piece of the logits is larger then, which few tokens beside a whole model's moments do not outweigh
+    assert total(compiled=True, **same) <= 1.02 * total(compiled=False, **same)
     assert total(accumulate=1) <= total(accumulate=2)
     # on the way to its softmax a piece of 16-bit logits is copied more often than one of fp32, if uncompiled
     half = estimate(shape, method, **{**setting, "precision": "bf16", "compiled": True})

@@ -96,6 +96,15 @@ def test_layers_that_wait_are_counted_in_the_hosts_memory(tmp_path):
 
 
 @pytest.mark.usefixtures("here")
+def test_moments_that_are_paged_are_in_no_phase(tmp_path):
+    work = asked(folder(tmp_path, "llama"), "full", 2, 128)
+    eight, paged = (traced(work, 0.0, compiled=False, optimizer=f"{how}adamw_8bit") for how in ("", "paged_"))
+    moments = eight.step.optimizer
+    assert paged.step.optimizer == 0 and moments > 0
+    assert paged.evaluation == eight.evaluation - moments and paged.save == eight.save - moments
+
+
+@pytest.mark.usefixtures("here")
 def test_rows_of_many_lengths_are_as_many_as_their_fullest_pass_has(tmp_path, monkeypatch):
     full = asked(folder(tmp_path, "llama"), "lora", 8, 256)
     lengths = describe([32] * 995 + [256] * 5)
