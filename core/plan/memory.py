@@ -228,7 +228,8 @@ def estimate(
         head = trl_loss(shape, tokens, stored, full, on_gpu)
 
     # What the fullest moments hold beside weights, adapters and the optimiser's state: the loss going
-    # backward, the last layer, the first two, when nearly all gradients are there, and the step itself.
+    # backward, the last layer, those between, the first two, when nearly all gradients are there, and the
+    # step itself.
     before = gradients if accumulate > 1 else 0
     own = tokens * keeps[kinds[-1]] + (bias + written if kinds[-1] == Hold.ALL and not told else 0)
     beside = max(around - own, live - own, 0.0)
@@ -241,24 +242,14 @@ def estimate(
     if full and accumulate == 1:
         missing = width * _last_gradients(shape, in_pieces)
         next_missing = missing + width * _least(shape, mlp=True)
-    at_first = gradients - missing + max(first, around) + masks
-    at_first += of_head if accumulate > 1 else 0
-    at_second = (
-        at_first + missing - next_missing + tokens * keeps[kinds[0]]
-    )  # and the first layer's come back
-    at_second += parked.get(kinds[0], 0) if waiting > 1 else 0
-    at_turn = 0.0  # a layer before one that holds more, when the gradients of those after it are there
+    at_first = gradients - missing + max(first, around) + masks + (of_head if accumulate > 1 else 0)
+    back = parked.get(kinds[0], 0) if waiting > 1 else 0  # of the first layer, for the second one's turn
+    at_second = at_first + missing - next_missing + tokens * keeps[kinds[0]] + back
+    at_turn = 0.0
     if full and len(count) > 1:
         done = width * (shape.parameters - (1 if shape.tied else 2) * shape.embedding) / shape.layers
-        holds_yet = list(itertools.accumulate(tokens * keeps[kind] for kind in kinds))
-        at_turn = max(
-            holds_yet[at - 1]
-            + parked.get(kinds[at - 1], 0) * (waiting > 1)
-            + (done * (shape.layers - 1 - at) if accumulate == 1 else gradients)
-            for at in range(1, shape.layers)
-            if kinds[at] != kinds[at - 1]
-        )
-        at_turn += of_head + masks + max(live, around)
+        standing = (0.0, gradients) if accumulate > 1 else (done, 0.0)
+        at_turn = _at_turns(kinds, tokens, keeps, parked, *standing) + of_head + masks + max(live, around)
     twice = width * shape.embedding * (2 if accumulate > 1 else 1) if full and shape.tied else 0
     at_end = gradients + twice  # the embedding's gradient beside the head's, which it is summed with
     largest = max(shape.embedding, largest_matrix(shape))
@@ -294,6 +285,25 @@ def estimate(
         context=CONTEXT if on_gpu else CPU_LIBRARIES,
         fragments=int(FRAGMENTS * on_top),
         host=-(-there // SLAB) * SLAB,
+    )
+
+
+def _at_turns(
+    kinds: Sequence[Hold],
+    tokens: int,
+    keeps: dict[Hold, float],
+    parked: dict[Hold, float],
+    each: float,
+    before: float,
+) -> float:
+    """Of layers that go backward right before one of another kind, the most that there is beside themselves:
+    what the layers before them hold, what is on its way back to the next one, and gradients, `each` of a
+    layer that is done and `before` from an earlier pass."""
+    held = list(itertools.accumulate(tokens * keeps[kind] for kind in kinds))
+    return before + max(
+        held[at - 1] + parked.get(kinds[at - 1], 0) + each * (len(kinds) - 1 - at)
+        for at in range(1, len(kinds))
+        if kinds[at] != kinds[at - 1]
     )
 
 
