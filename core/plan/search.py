@@ -10,7 +10,16 @@ from core.plan import compiling, memory
 from core.plan.dial import holds, may_record
 from core.plan.memory import Bytes, host_holds
 from core.plan.objective import LEAST_BATCH
-from core.plan.work import PAGED, Setting, Work, bytes_of, expected_of, may_page, paged_moments, training_of
+from core.plan.work import (
+    PAGED_ADAM,
+    Setting,
+    Work,
+    bytes_of,
+    expected_of,
+    may_page,
+    paged_moments,
+    training_of,
+)
 
 UNEVEN = 1 / 8
 """Share by which a step's rows may differ from what was wanted, where passes of an odd size fill the card."""
@@ -204,7 +213,7 @@ def _optimizers(work: Work) -> list[str]:
         return [work.spec.optimizer]
     if work.method != "full" or work.card.kind != "gpu":
         return ["adamw"]
-    return ["adamw", "adamw_8bit", *([PAGED.optimizer] if may_page(work) else [])]
+    return ["adamw", "adamw_8bit", *([PAGED_ADAM.optimizer] if may_page(work) else [])]
 
 
 def _may_wait(work: Work, compiled: bool) -> bool:

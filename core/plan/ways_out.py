@@ -21,7 +21,7 @@ from core.plan.cards import Card, of_list, room
 from core.plan.choose import choose, least
 from core.plan.memory import HOST_SPARE
 from core.plan.objective import LEAST_BATCH
-from core.plan.work import PAGED, Work, may_page, paged_moments, work_of
+from core.plan.work import PAGED_ADAM, Work, may_page, paged_moments, work_of
 from core.spec import Method, RunSpec
 
 MANY = 2
@@ -95,7 +95,7 @@ def _more_ram(
     if method != "full" or spec.optimizer != "auto" or card.kind != "gpu" or may_page(work):
         return []
     times, beside = HOST_SPARE
-    need = int(times * paged_moments(work, PAGED) + beside) + 1
+    need = int(times * paged_moments(work, PAGED_ADAM) + beside) + 1
     planned, estimate = choose(work_of(spec, shape, replace(card, ram=need), report, method), have)
     words = f"{gib(need)} of free RAM instead of {gib(card.ram)}"
     return [Way(words, {}, estimate.peak)] if planned.fits else []
@@ -145,7 +145,7 @@ def _of_no_cost(spec: RunSpec, work: Work, card: Card) -> list[tuple[str, dict[s
         if spec.optimizer in ("adamw", "adafactor"):
             free.append(("8-bit Adam", {"optimizer": "adamw_8bit"}))
             if may_page(work):
-                free.append(("paged 8-bit Adam", {"optimizer": PAGED.optimizer}))
+                free.append(("paged 8-bit Adam", {"optimizer": PAGED_ADAM.optimizer}))
         if spec.optimizer != "adafactor":
             free.append(("Adafactor", {"optimizer": "adafactor"}))
     if work.method != "full" and spec.lora.dora:

@@ -191,12 +191,13 @@ def paged_moments(work: Work, setting: Setting) -> int:
     return standing.paged(work.shape, work.spec, work.method, setting.optimizer, work.precision)
 
 
-PAGED = Setting("paged_adamw_8bit", 1, 1.0)
+PAGED_ADAM = Setting("paged_adamw_8bit", 1, 1.0)
+"""Any setting with such moments: what they take hangs on nothing else of it."""
 
 
 def may_page(work: Work) -> bool:
     """Whether moments may lie in the host's memory: it has room for them, or is not known."""
-    return not work.card.ram or memory.host_holds(paged_moments(work, PAGED), work.card.ram)
+    return not work.card.ram or memory.host_holds(paged_moments(work, PAGED_ADAM), work.card.ram)
 
 
 def of_tokens(work: Work, setting: Setting, tokens: int) -> Bytes:

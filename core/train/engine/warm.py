@@ -88,7 +88,8 @@ def record(engine: Engine, tuner: Any, most: int | None = None) -> None:
         recorded = _timed(tuner)
     except (RuntimeError, *GIVES_UP) as error:
         traceback.print_exc()
-        engine.recorded_why = f"recording failed ({str(error).splitlines()[0][:160]})"
+        line = (str(error).splitlines() or [type(error).__name__])[0]
+        engine.recorded_why = f"recording failed ({line[:160]})"
     else:
         if not _alike(plain, recorded):
             engine.recorded_why = (
