@@ -68,8 +68,9 @@ def gradients(tuned: Any, first: int = 0) -> torch.Tensor:
         [Hold.HOST] * LAYERS,
         [Hold.ALL, Hold.WIDE, Hold.ALL, Hold.WIDE],
         [Hold.WIDE, Hold.HOST, Hold.WIDE, Hold.HOST],
+        [Hold.WIDE, Hold.ALL, Hold.ALL, Hold.ALL],
     ],
-    ids=["wide", "host", "some", "both"],
+    ids=["wide", "host", "some", "both", "one"],
 )
 def test_layers_that_wait_learn_the_same_pass_after_pass(kinds: list[Hold]) -> None:
     plain, tuned = model(), model()

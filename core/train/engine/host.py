@@ -129,13 +129,16 @@ class Host:
         return tensor
 
     def _want(self, place: int) -> None:
-        """Fetches what is left of this tensor's layer and all of the layer before."""
+        """Where the layer is another one now: fetches all of it, then of the layer before."""
         layer = bisect_right(self._layers, place) - 1
-        if layer != self._at:
-            self._at = layer
-            self._stay_near(torch.cuda.current_stream() if self._cuda else None)
-        for other in self._parked[self._layers[max(0, layer - 1)] : place + 1]:
-            self._fetch(other)
+        if layer == self._at:
+            return
+        self._at = layer
+        self._stay_near(torch.cuda.current_stream() if self._cuda else None)
+        begins = [*self._layers, len(self._parked)]
+        for one in (layer, max(0, layer - 1)):
+            for other in self._parked[begins[one] : begins[one + 1]]:
+                self._fetch(other)
 
     def _stay_near(self, stream: Any) -> None:
         """Waits where the host is too far ahead of what this stream does."""
