@@ -5,7 +5,7 @@ card that is here, up to `--at-once` processes beside each other (`benchmarks.me
 cap of its cell's card (`benchmarks.memory_caps_card`); it writes caps.jsonl as it goes, leaves out what that
 holds already, and stops in time for `--minutes`. `table` makes table.md of it.
 
-`--shape` names shapes (default: the grid's), `--gib` sizes of cards.
+`--shape` names shapes (default: the grid's), `--gib` sizes of cards, `--turn` which data each has (0, 1, 2).
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--shape", nargs="*", default=GRID)
     parser.add_argument("--gib", nargs="*", type=float, default=CARDS)
+    parser.add_argument("--turn", nargs="*", type=int, default=[0])
     parser.add_argument("--minutes", type=float, default=600)
     parser.add_argument("--at-once", type=int, default=1, help="processes beside each other")
     parser.add_argument("--where", type=Path)
@@ -68,7 +69,7 @@ def wanted(given: argparse.Namespace, where: Path) -> tuple[list[Try], list[dict
     run: list[Try] = []
     told: list[dict[str, Any]] = []
     machine = look()
-    for cell in cells(tuple(given.shape), tuple(given.gib)):
+    for cell in cells(tuple(given.shape), tuple(given.gib), tuple(given.turn)):
         more, known = tries(cell, folder_of(cell.shape, where), machine)
         run += more
         told += known

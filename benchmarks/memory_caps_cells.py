@@ -112,14 +112,16 @@ def mix_of(name: str) -> Mix:
     return next(one for one in MIXES if one.name == name)
 
 
-def cells(shapes: tuple[str, ...] = GRID, cards: tuple[float, ...] = CARDS) -> list[Cell]:
-    """All shapes on all cards, each with the data whose turn it is."""
+def cells(
+    shapes: tuple[str, ...] = GRID, cards: tuple[float, ...] = CARDS, turns: tuple[int, ...] = (0,)
+) -> list[Cell]:
+    """All shapes on all cards, each with the data whose turn it is; with as many turns as MIXES, with all."""
 
-    def turn(shape: str, gib: float) -> int:
+    def mix(shape: str, gib: float, turn: int) -> str:
         places = [all_of.index(one) for one, all_of in ((shape, GRID), (gib, CARDS)) if one in all_of]
-        return sum(places) % len(MIXES)
+        return MIXES[(sum(places) + turn) % len(MIXES)].name
 
-    return [Cell(shape, gib, MIXES[turn(shape, gib)].name) for shape in shapes for gib in cards]
+    return [Cell(shape, gib, mix(shape, gib, turn)) for turn in turns for shape in shapes for gib in cards]
 
 
 @dataclass(frozen=True)
