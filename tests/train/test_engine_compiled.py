@@ -55,6 +55,29 @@ def test_each_kind_of_layer_is_compiled_once_for_all_lengths(model: Any) -> None
     assert counters["stats"]["unique_graphs"] == 3
 
 
+def test_a_mask_is_no_reason_to_compile_again() -> None:
+    """A pass over rows of one odd length would else be compiled for that alone, and take more memory."""
+    from transformers import AutoModelForCausalLM, Gemma2Config
+
+    config = Gemma2Config(
+        hidden_size=NARROW,
+        intermediate_size=WIDE,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        vocab_size=50,
+    )
+    padded = AutoModelForCausalLM.from_config(config, attn_implementation="eager").train()
+    holder("aot_eager_decomp_partition").take_all(layers.decoder_layers(padded), [Hold.INPUT] * 2)
+    for tokens in (39, 39, 64, 21):
+        ids = torch.arange(2 * tokens).view(2, tokens) % 50
+        seen = torch.ones_like(ids)
+        seen[0, tokens // 2 :] = 0
+        padded.model(input_ids=ids, attention_mask=seen, use_cache=False).last_hidden_state.sum().backward()
+    assert counters["stats"]["unique_graphs"] == 1
+
+
 def test_layers_that_are_compiled_keep_what_their_kind_says(model: Any) -> None:
     """Counted as the saved tensors of the MLP's width: gate and up."""
     found: list[list[int]] = []

@@ -199,8 +199,12 @@ def loosen(hidden: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], loose:
         return
     tokens = hidden.shape[1]
     for one in (hidden, *tree_leaves((args, kwargs))):
-        if isinstance(one, Tensor) and one.dim() > 1 and one.shape[1] == tokens:
+        if not isinstance(one, Tensor) or one.dim() < 2:
+            continue
+        if one.shape[1] == tokens:
             torch._dynamo.maybe_mark_dynamic(one, 1)
+        if one.dim() == 4 and one.shape[2:] == (tokens, tokens):  # a mask, of which each token has a line
+            torch._dynamo.maybe_mark_dynamic(one, (2, 3))
 
 
 def _held(
