@@ -86,6 +86,8 @@ class Gauge:
         self._look(now=True)
         phase, now = phase_of(self._stage), time.monotonic()
         allocated, reserved = _of_torch(self.engine)
+        if self._stage == "compile":
+            allocated = 0  # trying kernels takes some besides, which a run whose kernels are known does not
         peak = Peak(allocated, reserved, self._named or self._lost, _most_ram())
         self.phases[phase] = peak.over(self.phases.get(phase, Peak()))
         self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._since

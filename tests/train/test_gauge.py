@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from core.machine.gpus import Gpu, Process
+from core.runs.events import Stage
 from core.train import measure_gauge
 from core.train.measure_gauge import Gauge
 
@@ -41,3 +42,15 @@ def test_what_others_take_meanwhile_is_not_this_process_s(seen: Any) -> None:
 
 def test_where_it_is_never_named_it_is_what_the_card_lost(seen: Any) -> None:
     assert seen(card(1, None), card(7, None), card(5, None)) == 6
+
+
+def test_what_compiling_takes_is_not_the_step_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels are tried beside a buffer as large as the card's cache; what torch then has, it keeps."""
+    peaks = {"load": (900, 950), "compile": (500, 600), "first step": (300, 600), "train": (310, 600)}
+    gauge = Gauge(lambda *_: None)
+    monkeypatch.setattr(measure_gauge, "_of_torch", lambda _: peaks.get(gauge._stage, (0, 0)))
+    for name in peaks:
+        gauge.write(Stage(name))
+    gauge.close()
+    assert (gauge.phases["step"].allocated, gauge.phases["step"].reserved) == (310, 600)
+    assert gauge.phases["load"].allocated == 900
