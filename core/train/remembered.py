@@ -1,11 +1,12 @@
-"""What a finished run took is kept, so that the next estimate on this machine is the better for it."""
+"""What a finished run took is kept, so that the next estimate on this machine is the better for it; and a run
+that was measured before it began goes the way that was measured."""
 
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from core.plan.measured import record_of, remember
+from core.plan.measured import job_of, recall, record_of, remember
 from core.spec import RunSpec
 from core.train.again import Settled
 
@@ -42,6 +43,31 @@ def of_run(
         remember(record)
     except OSError as error:
         print(f"what this run took could not be kept: {error}", file=sys.stderr)
+
+
+def was_recorded(spec: RunSpec, known: Settled, engine: Any) -> bool | None:
+    """Whether the passes of this very run were recorded when it was measured; None: what was seen of it last
+    is no measurement. What the card then takes differs by as much as a pass keeps of its widths."""
+    import torch
+
+    if not known.on_gpu:
+        return None
+    card = torch.cuda.get_device_name()
+    for recorded in (True, False):
+        job = job_of(
+            spec,
+            known.shape,
+            card=card,
+            on_gpu=known.on_gpu,
+            objective=known.objective,
+            compiled=engine.compiled,
+            recorded=recorded,
+            host=engine.holder.host is not None,
+        )
+        seen = next((one for one in recall() if replace(one.job, name="") == replace(job, name="")), None)
+        if seen and seen.by == "measure":
+            return recorded
+    return None
 
 
 def _expected(spec: RunSpec, known: Settled, engine: Any, lengths: Any) -> float | None:

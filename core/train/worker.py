@@ -243,7 +243,8 @@ def train(run: RunFolder, log: Log, asked: Asked, course: Course) -> End:
         if failed:
             todo = "mend what worker.log shows, or set compile: false next time to start at once"
             log.write(Finding("warn", "not-compiled", failed, "the run goes on, slower", todo))
-        record(engine, tuner, most)
+        was = None if course.measuring else remembered.was_recorded(spec, course.settled, engine)
+        record(engine, tuner, most, was)
         if spec.optimizer == "adamw_8bit" and where.kind == "cuda":
             from core.train.engine.adam8 import quicken
 

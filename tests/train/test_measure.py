@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +22,7 @@ from core.plan import measuring
 from core.plan.corrected import Lessons, estimated
 from core.plan.estimate import Estimate
 from core.plan.ladder import bytes_of
-from core.plan.measured import recall
+from core.plan.measured import recall, record_of, remember
 from core.spec import RunSpec
 from core.train import measure, measure_passes, remembered, worker
 from core.train.again import Settled
@@ -266,6 +267,30 @@ def test_a_finished_run_is_kept_too(make_run: Make, tiny: Path):
     assert record.by == "run" and record.tensors == 10**9 and record.tokens_per_second == 500
     assert record.job.settings["compiled"] and record.tokens % 4 == 0
     assert record.expected and record.pace == pytest.approx(500 / record.expected)
+
+
+def test_a_run_goes_the_way_that_was_measured(make_run: Make, tiny: Path, monkeypatch: pytest.MonkeyPatch):
+    spec = make_run("asked").spec()
+    known = Settled(read_folder(tiny, str(tiny)), "sft", True, True)
+    engine = SimpleNamespace(compiled=True, holder=SimpleNamespace(host=None))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a card")
+
+    def seen(by: str, recorded: bool, card: str = "a card") -> None:
+        how = {"objective": "sft", "compiled": True, "recorded": recorded, "host": False, "on_gpu": True}
+        remember(record_of(spec, known.shape, card=card, tokens=90, tensors=10**8, by=by, **how))
+
+    assert remembered.was_recorded(spec, known, engine) is None
+    seen("measure", True, card="another")
+    assert remembered.was_recorded(spec, known, engine) is None
+    seen("measure", False)
+    assert remembered.was_recorded(spec, known, engine) is False
+    seen("run", False)
+    assert remembered.was_recorded(spec, known, engine) is None, "free again once it has run"
+    seen("measure", True)
+    assert remembered.was_recorded(spec, known, engine) is True
+    other = spec.model_copy(update={"batch": (spec.batch or 1) + 1})
+    assert remembered.was_recorded(other, known, engine) is None
+    assert remembered.was_recorded(spec, replace(known, on_gpu=False), engine) is None
 
 
 def test_the_parts_of_a_model_in_four_bits_are_counted():

@@ -60,16 +60,21 @@ class Timed:
     """With what fills it up."""
 
 
-def record(engine: Engine, tuner: Any, most: int | None = None) -> None:
+def record(engine: Engine, tuner: Any, most: int | None = None, before: bool | None = None) -> None:
     """Lets passes over the layers be started as a whole, where that is quicker here and learns the same.
 
-    `most`: rows of the pack that has most of them, where rows are packed. What was found is in `engine`.
+    `most`: rows of the pack that has most of them, where rows are packed. `before`: whether they were when
+    the run was measured; which is quicker is not asked again then, for it is close where two askings differ,
+    and memory is as measured. What was found is in `engine`.
     """
     graphs = engine.holder.graphs
     if not engine.compiled or graphs is None:
         return
+    if before is False:
+        engine.recorded_why = "they were not when the run was measured"
+        return
     plain = _timed(tuner)
-    if plain.host < BUSY * plain.seconds:
+    if not before and plain.host < BUSY * plain.seconds:
         engine.recorded_why = "the card is busy all the time"
         return
     graphs.token_bytes = plain.memory / plain.tokens
@@ -96,7 +101,7 @@ def record(engine: Engine, tuner: Any, most: int | None = None) -> None:
                 f"a recorded pass came to {recorded.loss:.4f} and {recorded.norm:.3f}, not {plain.loss:.4f} "
                 f"and {plain.norm:.3f}"
             )
-        elif recorded.seconds > QUICKER * plain.seconds:
+        elif not before and recorded.seconds > QUICKER * plain.seconds:
             engine.recorded_why = "it is not quicker"
         else:
             engine.recorded = True
