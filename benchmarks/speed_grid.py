@@ -5,6 +5,10 @@ each on full rows or packs, passes started as a whole where the engine finds tha
 speed.jsonl; it leaves out what that holds already, and stops in time for `--minutes`. `table` joins it with
 what a plan for such a card says today, of the same spec, into table.md.
 
+A row whose steps differ from each other by more than STEADY had others on its host, which such passes wait
+for; it is told apart, and wants to be run again alone. `--again` does so with those in the file, and with
+rows of which no steps are kept.
+
 `--shape` names shapes (default: the grid's), `--setting` settings (default: SETTINGS).
 """
 
@@ -16,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +46,8 @@ SETTINGS = (
     "full:4:2048:0.5",
     "lora16:2:1024:0:eager",
 )
+STEADY = 0.10
+"""Of the median step, between the slowest and the quickest of those that are counted."""
 CHECKED = ("mistral-7b", "qwen2.5-14b")
 """Shapes of which no run told a constant of the form of speed (`core.plan.speed`)."""
 RAM = 128 * 2**30
@@ -55,6 +62,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--shape", nargs="*", default=GRID)
     parser.add_argument("--setting", nargs="*", default=SETTINGS)
+    parser.add_argument("--again", action="store_true", help="run rows without steady steps anew")
     parser.add_argument("--card", default="H200", help="the card of speed.jsonl, for `table`")
     parser.add_argument("--minutes", type=float, default=600)
     parser.add_argument("--where", type=Path)
@@ -64,19 +72,21 @@ def main() -> int:
     file = given.out / "speed.jsonl"
     with tempfile.TemporaryDirectory(dir=given.where) as made:
         if given.what == "card":
-            return on_card(wanted, file, Path(made), time.monotonic() + 60 * given.minutes)
+            return on_card(wanted, file, Path(made), time.monotonic() + 60 * given.minutes, given.again)
         text = table(wanted, rows_in(file), Path(made), card_named(given.card, ram=RAM))
     (given.out / "table.md").write_text(text, encoding="utf-8")
     print(text)
     return 0
 
 
-def on_card(wanted: Sequence[Cell], file: Path, where: Path, until: float) -> int:
-    """Runs what is not in the file yet; exit status 1 where something went wrong."""
+def on_card(wanted: Sequence[Cell], file: Path, where: Path, until: float, again: bool = False) -> int:
+    """Runs what is not in the file yet, and `again` what is there without steady steps; exit status 1 where
+    something went wrong."""
     machine = look()
     if not file.exists():
         add(file, head(machine))
-    done = rows_in(file)
+    seen = rows_in(file)
+    done = {cell for cell, row in seen.items() if not again or ("steps" in row and not unsteady(row))}
     left = [job_of(one, folder_of(one.shape, where), VRAM) for one in wanted if str(one) not in done]
     for job in filter(None, left):
         job.request["steps"] = STEPS
@@ -94,6 +104,17 @@ def measured(row: dict[str, Any]) -> float:
     """Tokens a second of the median step; of some rows only that is kept, not the steps."""
     kept = row.get("tokens_per_second")
     return float(kept) if kept else pace(row["steps"], SKIP)
+
+
+def unsteady(row: dict[str, Any]) -> float:
+    """By how much its counted steps differ, as a share of the median, where that is more than STEADY; else 0.
+    What is not known to be unsteady is not."""
+    times = [0.0, *(seconds for seconds, _ in row.get("steps", []))]
+    each = [after - before for before, after in pairwise(times)][SKIP:]
+    if len(each) < 2:
+        return 0.0
+    apart = (max(each) - min(each)) / statistics.median(each)
+    return apart if apart > STEADY else 0.0
 
 
 def went(row: dict[str, Any]) -> bool:
@@ -125,9 +146,12 @@ def table(wanted: Sequence[Cell], rows: dict[str, dict[str, Any]], where: Path, 
     there = [one for one in wanted if went(rows.get(str(one), {}))]
     both = {str(one): (measured(rows[str(one)]), planned(one, where, card)) for one in there}
     short = ["| cells | number | median | most under | most over | goals |", "|---|---|---|---|---|---|"]
+    apart = {str(one): unsteady(rows[str(one)]) for one in there}
+    steady = [one for one in there if not apart[str(one)]]
     for name, some in (
-        ("checked only", [one for one in there if one.shape in CHECKED]),
-        ("of shapes that the form was fitted to", [one for one in there if one.shape not in CHECKED]),
+        ("checked only", [one for one in steady if one.shape in CHECKED]),
+        ("of shapes that the form was fitted to", [one for one in steady if one.shape not in CHECKED]),
+        ("whose steps differed: others used the host", [one for one in there if apart[str(one)]]),
     ):
         off = [both[str(one)][1] / both[str(one)][0] - 1 for one in some]
         if off:
@@ -135,11 +159,11 @@ def table(wanted: Sequence[Cell], rows: dict[str, dict[str, Any]], where: Path, 
                 f"| {name} | {len(off)} | {statistics.median(map(abs, off)):.1%} | {min(0.0, *off):.1%} "
                 f"| {max(0.0, *off):+.1%} | {GOALS[0]:.0%}, {GOALS[1]:.0%} |"
             )
-    long = ["| cell | tokens/s | planned | error | started as a whole |", "|---|---|---|---|---|"]
+    long = ["| cell | tokens/s | steps differ by | planned | error |", "|---|---|---|---|---|"]
     for one in there:
         real, said = both[str(one)]
-        recorded = "yes" if rows[str(one)].get("recorded") else "no"
-        long.append(f"| {one} | {real:,.0f} | {said:,.0f} | {said / real - 1:+.1%} | {recorded} |")
+        differ = f"{apart[str(one)]:.0%}" if apart[str(one)] else "–"
+        long.append(f"| {one} | {real:,.0f} | {differ} | {said:,.0f} | {said / real - 1:+.1%} |")
     return "\n".join([*short, "", *long, ""])
 
 

@@ -151,7 +151,7 @@ def _pass(tuner: Any) -> Timed:
         peak = torch.cuda.max_memory_allocated() if cuda else 0
         norms = torch._foreach_norm([one.grad for one in learned if one.grad is not None])
         norm = float(torch.linalg.vector_norm(torch.stack([one.float() for one in norms]))) if norms else 0.0
-        timed = Timed(seconds, host, float(loss), norm, peak - standing, tokens)
+        timed = Timed(seconds, host, float(loss.detach()), norm, peak - standing, tokens)
         tuner.model.zero_grad()
     tuner.trained_tokens = 0
     return timed
