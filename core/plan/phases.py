@@ -45,10 +45,11 @@ from core.spec import Method
 
 ERROR = (-0.027, 0.04)
 """Of the closed form's tensors at a step's peak, most under and most over the card's: 138 runs of nine shapes
-on one H200 (2.6 % under, as at the most of 294 settings against the trace, docs/measured/grid.md), of which 94 were only checked and 44 are of shapes that
-parts of the form were fitted to; and 154 plans' fullest passes that were not recorded (docs/measured/caps.md:
-0.9 % under, and over where half of a short row is learned). What the tables of `python -m
-benchmarks.memory_grid` and `memory_caps` say belongs here."""
+on one H200 (2.6 % under, docs/measured/grid.md), of which 94 were only checked and 44 are of shapes that
+parts of the form were fitted to; 294 settings at random against the trace (as much); and 154 plans' fullest
+passes that were not recorded (docs/measured/caps.md: 0.9 % under, and over where half of a short row is
+learned). What the tables of `python -m benchmarks.memory_grid`, `memory_random` and `memory_caps` say belongs
+here."""
 RECORDED = -0.07
 """Most under where passes of many lengths are recorded: each width that is recorded leaves something in the
 pool. They are where more than twice that is free."""
