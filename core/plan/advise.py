@@ -232,7 +232,7 @@ def _recommend(
     if lora.fits:
         rest = f"full tuning would need {gib(full.peak)}" + (" and fit too" if full.fits else "")
         why = f"LoRA needs {gib(lora.peak)} of the {have} there are; {rest}"
-        trade = "It learns small adapters beside the frozen model, nearly as good as full tuning"
+        trade = "LoRA learns small adapters beside the frozen model, nearly as good as full tuning"
         if full.fits and 0 < learned < ENOUGH_FOR_FULL:
             trade += f", which with {learned:,} learned tokens would mostly forget"
         elif full.fits:
@@ -243,7 +243,7 @@ def _recommend(
     if qlora.fits:
         why = f"QLoRA needs {gib(qlora.peak)} of the {have} there are"
         why += f"; LoRA would need {gib(lora.peak)}"
-        trade = "It holds the model in four bits: the least memory, for a little speed and a little quality"
+        trade = "QLoRA holds the model in four bits: the least memory, for a little speed and a little quality"
         return "qlora", f"{why}. {trade}."
     out = min((one for one in plans.values()), key=lambda one: one.peak)
     return None, f"nothing fits: {findings.way_out(out)}"
