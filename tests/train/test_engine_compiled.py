@@ -55,8 +55,9 @@ def test_each_kind_of_layer_is_compiled_once_for_all_lengths(model: Any) -> None
     assert counters["stats"]["unique_graphs"] == 3
 
 
-def test_a_mask_is_no_reason_to_compile_again() -> None:
-    """A pass over rows of one odd length would else be compiled for that alone, and take more memory."""
+def test_neither_a_mask_nor_an_epoch_s_last_rows_are_a_reason_to_compile_again() -> None:
+    """A pass over rows of one odd length would else be compiled for that alone, and take more memory; and a
+    smaller pass at an epoch's end would wait for the compiler."""
     from transformers import AutoModelForCausalLM, Gemma2Config
 
     config = Gemma2Config(
@@ -70,8 +71,8 @@ def test_a_mask_is_no_reason_to_compile_again() -> None:
     )
     padded = AutoModelForCausalLM.from_config(config, attn_implementation="eager").train()
     holder("aot_eager_decomp_partition").take_all(layers.decoder_layers(padded), [Hold.INPUT] * 2)
-    for tokens in (39, 39, 64, 21):
-        ids = torch.arange(2 * tokens).view(2, tokens) % 50
+    for rows, tokens in ((3, 39), (3, 39), (3, 64), (2, 21)):
+        ids = torch.arange(rows * tokens).view(rows, tokens) % 50
         seen = torch.ones_like(ids)
         seen[0, tokens // 2 :] = 0
         padded.model(input_ids=ids, attention_mask=seen, use_cache=False).last_hidden_state.sum().backward()

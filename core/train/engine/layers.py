@@ -191,20 +191,22 @@ def _in_pieces(mlp: Any, hidden: Tensor) -> Tensor:
 
 
 def loosen(hidden: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], loose: bool) -> None:
-    """Tells the compiler which sizes differ from pass to pass: the rows on a line, and the line's tokens."""
+    """Tells the compiler which sizes differ from pass to pass: the rows on a line and the line's tokens, or
+    the rows side by side, of which an epoch's last pass has fewer, and their width."""
     borders = [one for name, one in kwargs.items() if name.startswith("cu_seq_lens")]
     for one in borders:
         torch._dynamo.maybe_mark_dynamic(one, 0)
     if not loose:
         return
-    tokens = hidden.shape[1]
+    rows, tokens = hidden.shape[:2]
     for one in (hidden, *tree_leaves((args, kwargs))):
         if not isinstance(one, Tensor) or one.dim() < 2:
             continue
-        if one.shape[1] == tokens:
-            torch._dynamo.maybe_mark_dynamic(one, 1)
-        if one.dim() == 4 and one.shape[2:] == (tokens, tokens):  # a mask, of which each token has a line
-            torch._dynamo.maybe_mark_dynamic(one, (2, 3))
+        masks = one.dim() == 4 and one.shape[2:] == (tokens, tokens)  # each token has a line of it
+        if masks or one.shape[1] == tokens:
+            torch._dynamo.maybe_mark_dynamic(one, (2, 3) if masks else 1)
+            if rows > 1 and one.shape[0] == rows:
+                torch._dynamo.maybe_mark_dynamic(one, 0)
 
 
 def _held(
