@@ -243,9 +243,7 @@ def _recommend(
     if qlora.fits:
         why = f"QLoRA needs {gib(qlora.peak)} of the {have} there are"
         why += f"; LoRA would need {gib(lora.peak)}"
-        trade = (
-            "QLoRA holds the model in four bits: the least memory, for a little speed and a little quality"
-        )
+        trade = "QLoRA holds the model in four bits: least memory, for a little speed and a little quality"
         return "qlora", f"{why}. {trade}."
     out = min((one for one in plans.values()), key=lambda one: one.peak)
     return None, f"nothing fits: {findings.way_out(out)}"
