@@ -32,6 +32,8 @@ def test_every_shape_meets_every_card_and_every_kind_of_data():
         assert len({one.mix for one in all_of_them if one.shape == shape}) == len(MIXES)
     some = cells(("mistral-7b",), (16.0,))
     assert some[0] in all_of_them, "what a cell's data are does not hang on what else is run"
+    turns = cells(turns=tuple(range(len(MIXES))))
+    assert len({str(one) for one in turns}) == 63 * len(MIXES), "with all turns every pair meets all data"
 
 
 def test_data_are_as_people_have_them():

@@ -75,6 +75,20 @@ def test_steps_of_earlier_engines_bound_it_from_below():
     assert full == pytest.approx(10_581, rel=0.05)
 
 
+def test_starting_more_kernels_takes_the_host_longer():
+    """Gemma 2's attention in plain steps: short uncompiled passes wait for the host, compiled ones less."""
+
+    def a_layer(name: str, compiled: bool) -> float:
+        shape = model(name)
+        found = speed.tokens_per_second(shape, "lora", H200, tokens=64, recompute=0.0, compiled=compiled)
+        assert found is not None
+        return (64 / found - speed.BETWEEN) / shape.layers
+
+    gemma, llama = "google/gemma-2-9b", LLAMA
+    assert a_layer(gemma, False) == pytest.approx(speed.IN_STEPS * a_layer(llama, False), rel=0.01)
+    assert a_layer(gemma, True) == pytest.approx(a_layer(llama, True), rel=0.01)
+
+
 SHAPES = st.sampled_from([shape_from_config(one.id, one.config, hub=True) for one in catalogue()])
 CARDS = st.sampled_from([card_named(one.name) for one in known_cards() if one.tflops])
 
