@@ -62,6 +62,7 @@ def _goals(recommended: Sequence[Row], larger: Sequence[Row]) -> list[str]:
         ("Ran out of memory", short),
         ("Called too big, and ran", [f"{one['cell']} ({_planned(one):.0%} planned)" for one in wrong]),
         ("Of those planned to fit the card, but not with the plan's reserve", [one["cell"] for one in near]),
+        ("Not compiled as planned", [one["cell"] for one in (*ran, *tried) if one.get("not_compiled")]),
         ("Held something else than planned", [one["cell"] for one in (*ran, *tried) if one.get("otherwise")]),
     ):
         if some:

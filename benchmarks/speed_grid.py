@@ -7,7 +7,7 @@ what a plan for such a card says today, of the same spec, into table.md.
 
 A row whose steps differ from each other by more than STEADY had others on its host, which such passes wait
 for; it is told apart, and wants to be run again alone. `--again` does so with those in the file, and with
-rows of which no steps are kept.
+rows of which no steps are kept. "Of Python" is what a piece of it takes on the host that is always the same.
 
 `--shape` names shapes (default: the grid's), `--setting` settings (default: SETTINGS).
 """
@@ -159,11 +159,16 @@ def table(wanted: Sequence[Cell], rows: dict[str, dict[str, Any]], where: Path, 
                 f"| {name} | {len(off)} | {statistics.median(map(abs, off)):.1%} | {min(0.0, *off):.1%} "
                 f"| {max(0.0, *off):+.1%} | {GOALS[0]:.0%}, {GOALS[1]:.0%} |"
             )
-    long = ["| cell | tokens/s | steps differ by | planned | error |", "|---|---|---|---|---|"]
+    long = [
+        "| cell | tokens/s | steps differ by | planned | error | of Python, ms |",
+        "|---|---|---|---|---|---|",
+    ]
     for one in there:
         real, said = both[str(one)]
         differ = f"{apart[str(one)]:.0%}" if apart[str(one)] else "–"
-        long.append(f"| {one} | {real:,.0f} | {differ} | {said:,.0f} | {said / real - 1:+.1%} |")
+        core = rows[str(one)].get("python")
+        python = f"{core:.2f}" if core else "–"
+        long.append(f"| {one} | {real:,.0f} | {differ} | {said:,.0f} | {said / real - 1:+.1%} | {python} |")
     return "\n".join([*short, "", *long, ""])
 
 

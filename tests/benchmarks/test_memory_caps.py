@@ -155,6 +155,7 @@ def test_cells_run_side_by_side_and_go_on_where_they_were(tmp_path):
     assert set(ran) == {"tiny:1:answers:recommended", "tiny:1.01:answers:recommended"} and len(rows) == 4
     for row in ran.values():
         assert row["fits"] and row["took"] and row["planned"]["peak"] <= row["room"] and not row["otherwise"]
+        assert row["python"] > 0
     again = run(tmp_path, "card", "--gib", "1", "1.01")
     assert again.returncode == 0 and "tiny" not in again.stdout
     told = table(list(rows.values()))
@@ -171,6 +172,7 @@ def test_the_table_tells_what_ran_out_and_what_was_wrongly_too_big(planned):
         rows.append(row)
     first = next(row for row in rows if row["role"] == "recommended" and row.get("fits"))
     first |= {"fits": False, "out_of_memory": "1 GiB more was wanted", "stage": "step"}
+    first["not_compiled"] = "compiling failed (no compiler)"
     del first["peak"], first["reserved"]
     wrong = sum(one.role == "next" for one in tried)
     text = table(rows)
@@ -180,6 +182,7 @@ def test_the_table_tells_what_ran_out_and_what_was_wrongly_too_big(planned):
     assert "| 25%, least 25% |" in text
     name = first["cell"].rpartition(":")[0]
     assert f"Ran out of memory: {name}:recommended." in text
+    assert f"Not compiled as planned: {name}:recommended." in text
     lines = [line for line in text.splitlines() if line.startswith(f"| {name} |")]
     assert len(lines) == 1 and "out of memory" in lines[0]
     head = next(line for line in text.splitlines() if line.startswith("| cell |"))

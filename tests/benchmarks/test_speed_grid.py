@@ -49,6 +49,11 @@ def test_a_row_whose_steps_differ_is_told_apart(tmp_path: Path) -> None:
     text = speed_grid.table(wanted, rows, tmp_path, card)
     assert "| checked only | 1 | 0.0% |" in text and "others used the host | 1 | 0.0% |" in text
     assert f"| {wanted[1]} | {said[str(wanted[1])]:,.0f} | 30% |" in text
+    assert "+0.0% | – |" in text and "0.81" not in text
+    text = speed_grid.table(
+        wanted, {key: one | {"python": 0.812} for key, one in rows.items()}, tmp_path, card
+    )
+    assert "+0.0% | 0.81 |" in text
 
 
 def test_rows_without_steady_steps_are_run_again_where_that_is_asked(
