@@ -52,21 +52,20 @@ def was_recorded(spec: RunSpec, known: Settled, engine: Any) -> bool | None:
 
     if not known.on_gpu:
         return None
-    card = torch.cuda.get_device_name()
-    for recorded in (True, False):
-        job = job_of(
-            spec,
-            known.shape,
-            card=card,
-            on_gpu=known.on_gpu,
-            objective=known.objective,
-            compiled=engine.compiled,
-            recorded=recorded,
-            host=engine.holder.host is not None,
-        )
-        seen = next((one for one in recall() if replace(one.job, name="") == replace(job, name="")), None)
-        if seen and seen.by == "measure":
-            return recorded
+    job = job_of(
+        spec,
+        known.shape,
+        card=torch.cuda.get_device_name(),
+        on_gpu=True,
+        objective=known.objective,
+        compiled=engine.compiled,
+        recorded=False,
+        host=engine.holder.host is not None,
+    )
+    for seen in recall():
+        either = replace(seen.job, name=job.name, settings={**seen.job.settings, "recorded": False})
+        if either == job:
+            return seen.job.settings["recorded"] if seen.by == "measure" else None
     return None
 
 

@@ -288,6 +288,9 @@ def test_a_run_goes_the_way_that_was_measured(make_run: Make, tiny: Path, monkey
     assert remembered.was_recorded(spec, known, engine) is None, "free again once it has run"
     seen("measure", True)
     assert remembered.was_recorded(spec, known, engine) is True
+    seen("measure", False)
+    assert remembered.was_recorded(spec, known, engine) is False, "the newer of two measurements"
+    seen("measure", True)
     other = spec.model_copy(update={"batch": (spec.batch or 1) + 1})
     assert remembered.was_recorded(other, known, engine) is None
     assert remembered.was_recorded(spec, replace(known, on_gpu=False), engine) is None

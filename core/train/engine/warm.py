@@ -71,7 +71,7 @@ def record(engine: Engine, tuner: Any, most: int | None = None, before: bool | N
     if not engine.compiled or graphs is None:
         return
     if before is False:
-        engine.recorded_why = "they were not when the run was measured"
+        engine.recorded_why = "passes were not recorded when the run was measured"
         return
     plain = _timed(tuner)
     if not before and plain.host < BUSY * plain.seconds:
