@@ -67,9 +67,9 @@ asked whether it is kept (`benchmarks.layers`: 5 ms of the host, and 18 or 19)."
 ADAPTED = 1.8
 """Times that for layers with adapters, which have more kernels; measured there."""
 IN_STEPS = 1.4
-"""Times that for uncompiled layers of families that write their scores, which have as many times the kernels:
-Gemma 2's has 212 ops forward and backward where a Llama's has 133, with 21 of adapters in both that are
-several kernels each. On one box Gemma 2 9B took 1.37 times as long a layer as Qwen2.5 14B."""
+"""Times that for uncompiled layers of families that write their scores: Gemma 2's start 1.7 times as many ops
+as a Llama's, adapters' among them, of which each has as many and one is several kernels. On one box Gemma 2
+9B took 1.4 to 1.5 times as long a layer as Qwen2.5 14B, by steps that differed much."""
 WAITS, FOUR_BITS = 0.0032, 0.0004
 """Seconds by which a layer takes the host longer, forward and backward, where its tensors wait in the host's
 memory, and for each matrix that is unpacked (packs of 8,192 tokens of models of 1 to 4 B, H200)."""

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from core.chat import weights
+from core.plan.scores import in_plain_steps
+from core.plan.speed import IN_STEPS
 from core.spec import parse_spec
 from core.train import model as models
 from core.train.device import Device
@@ -67,3 +69,40 @@ def test_what_is_chatted_with_and_what_is_traced_have_it_too(capped: Path) -> No
     assert weights._model(str(capped), None, lambda _: None).config._attn_implementation == "eager"
     built = traced.build(spec_of(capped, "full"), Device("cuda", "bf16"), Live(), False)
     assert built.config._attn_implementation == "eager"
+
+
+def ops_of_a_layer(family: str, method: str) -> int:
+    """Ops that a layer starts forward and backward, those left out that only look at a tensor otherwise."""
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    counted = [0]
+
+    class Counts(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            found = func(*args, **(kwargs or {}))
+            counted[0] += not (func.is_view or func.__name__.startswith(("detach", "empty", "new_empty")))
+            return found
+
+    many = []
+    for layers in (1, 2):
+        sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": layers, "vocab_size": 50}
+        sizes |= {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
+        config = AutoConfig.for_model(family, **sizes, pad_token_id=None)
+        made = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16, **in_plain_steps(family))
+        if method == "lora":
+            spec = parse_spec({"model": "x", "data": "none", "method": "lora"})
+            made = models.with_adapters(made, spec, Device("cpu", "bf16"))
+        counted[0] = 0
+        with Counts(), torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+            made.train()(input_ids=torch.arange(32).view(2, 16), use_cache=False).logits.sum().backward()
+        many.append(counted[0])
+    return many[1] - many[0]
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_plain_steps_are_as_many_more_as_the_form_of_speed_says(method: str) -> None:
+    """At least: an adapter's op is several kernels, and both families have as many of those."""
+    llama, gemma = (ops_of_a_layer(family, method) for family in ("llama", "gemma2"))
+    assert 100 < llama < 150 and IN_STEPS < gemma / llama < IN_STEPS + 0.4
