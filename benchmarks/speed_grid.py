@@ -5,9 +5,9 @@ each on full rows or packs, passes started as a whole where the engine finds tha
 speed.jsonl; it leaves out what that holds already, and stops in time for `--minutes`. `table` joins it with
 what a plan for such a card says today, of the same spec, into table.md.
 
-A row whose steps differ from each other by more than STEADY had others on its host, which such passes wait
-for; it is told apart, and wants to be run again alone. `--again` does so with those in the file, and with
-rows of which no steps are kept. "Of Python" is what a piece of it takes on the host that is always the same.
+A row whose steps differ from each other by more than STEADY is told apart, and wants to be run again with
+nothing else on the host, for which passes of many small kernels wait. `--again` does so with those in the
+file, and with rows of which no steps are kept. "Of Python" is what a fixed piece of it takes on the host.
 
 `--shape` names shapes (default: the grid's), `--setting` settings (default: SETTINGS).
 """
@@ -151,7 +151,8 @@ def table(wanted: Sequence[Cell], rows: dict[str, dict[str, Any]], where: Path, 
     for name, some in (
         ("checked only", [one for one in steady if one.shape in CHECKED]),
         ("of shapes that the form was fitted to", [one for one in steady if one.shape not in CHECKED]),
-        ("whose steps differed: others used the host", [one for one in there if apart[str(one)]]),
+        (f"whose steps differ by more than {STEADY:.0%}", [one for one in there if apart[str(one)]]),
+        ("all", there),
     ):
         off = [both[str(one)][1] / both[str(one)][0] - 1 for one in some]
         if off:

@@ -47,7 +47,8 @@ def test_a_row_whose_steps_differ_is_told_apart(tmp_path: Path) -> None:
     said = {str(one): speed_grid.planned(one, tmp_path, card) for one in wanted}
     rows = {str(one): row(one, said[str(one)], last) for one, last in zip(wanted, (1.05, 1.3), strict=True)}
     text = speed_grid.table(wanted, rows, tmp_path, card)
-    assert "| checked only | 1 | 0.0% |" in text and "others used the host | 1 | 0.0% |" in text
+    assert "| checked only | 1 | 0.0% |" in text and "by more than 10% | 1 | 0.0% |" in text
+    assert "| all | 2 |" in text
     assert f"| {wanted[1]} | {said[str(wanted[1])]:,.0f} | 30% |" in text
     assert "+0.0% | – |" in text and "0.81" not in text
     text = speed_grid.table(
