@@ -110,6 +110,7 @@ def train(
     from transformers import set_seed
 
     from core.data.tokenizer import load_tokenizer
+    from core.machine.core_speed import core_ms
     from core.models.shape import read_folder
     from core.runs.folder import create
     from core.train import device
@@ -119,7 +120,7 @@ def train(
     from core.train.model import adapters_in_fp32, is_finite
     from core.train.trainer import Tuner, arguments
 
-    row["stage"] = "load"
+    row |= {"core_ms": round(core_ms(), 2), "stage": "load"}
     where = device.choose(spec)
     set_seed(spec.seed)
     model = random_model(spec, where)
@@ -156,7 +157,6 @@ def train(
     row |= {"peak": engine.peak(), **of_card(alone), "steps": clock}
     told = engine.told()
     row |= {key: told[key] for key in ("compile_seconds", "holds", "attention", "recorded", "recorded_why")}
-    row["python"] = round(python_ms(), 3)
     row |= {"host": told["host_bytes"], "otherwise": held_otherwise(engine.kinds, few, shape, waits)}
     row["stage"] = "evaluation"
     engine.begin()
@@ -189,19 +189,6 @@ def clock_of(tuner: Any) -> list[tuple[float, int]]:
 
     tuner.add_callback(Clock())
     return steps
-
-
-def python_ms() -> float:
-    """Milliseconds of a piece of Python that is always the same, the quickest of several times: how fast one
-    core of the host is, on which starting kernels waits."""
-
-    def once() -> float:
-        begun, total = time.perf_counter(), 0
-        for number in range(20_000):
-            total += number % 7
-        return 1000 * (time.perf_counter() - begun)
-
-    return min(once() for _ in range(20))
 
 
 def held_otherwise(kinds: Sequence[Any], spec: RunSpec, shape: ModelShape, waits: bool) -> bool:

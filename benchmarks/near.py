@@ -59,7 +59,7 @@ def allowed(peak: int | None) -> float:
 def run(cell: Cell, folder: Path, ahead: int, share: float) -> dict[str, Any]:
     """The row of a cell with the host so many bytes ahead and torch's pool of such a share of the card."""
     told = {key: value for key, value in cell.to_dict().items() if key != "cell"}
-    request = {"row": {}, "cell": told, "folder": str(folder), "beside": False, "steps": STEPS}
+    request = {"row": {}, "cell": told, "folder": str(folder), "beside": False, "steps": STEPS[0]}
     torch.cuda.set_per_process_memory_fraction(share)
     try:
         with mock.patch.object(host, "AHEAD", ahead):

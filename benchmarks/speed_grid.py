@@ -1,13 +1,10 @@
 """Speed as planned against the card, over a grid: `python -m benchmarks.speed_grid WHAT --out DIR`.
 
-`card` runs cells of `benchmarks.memory_grid_cells` one after the other on the card that is here, STEPS steps
-each on full rows or packs, passes started as a whole where the engine finds that quicker, and writes
-speed.jsonl; it leaves out what that holds already, and stops in time for `--minutes`. `table` joins it with
-what a plan for such a card says today, of the same spec, into table.md.
-
-A row whose steps differ from each other by more than STEADY is told apart, and wants to be run again with
-nothing else on the host, for which passes of many small kernels wait. `--again` does so with those in the
-file, and with rows of which no steps are kept. "Of Python" is what a fixed piece of it takes on the host.
+`card` runs cells of `benchmarks.memory_grid_cells` one after the other on the card that is here, each for
+SECONDS or so on full rows or packs, passes started as a whole where the engine finds that quicker, and writes
+speed.jsonl; it leaves out what that holds already, but for `--again`, and stops in time for `--minutes`.
+`table` joins it with what a plan says today of the same spec, for such a card in a box whose cores were as
+quick as that row found them (`core.machine.core_speed`) before it began, into table.md.
 
 `--shape` names shapes (default: the grid's), `--setting` settings (default: SETTINGS).
 """
@@ -20,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -37,8 +35,10 @@ from core.models.shape import read_folder
 from core.plan.advise import advise
 from core.plan.cards import Card, card_named
 
-STEPS, SKIP = 9, 4
+STEPS, SKIP = (9, 60), 4
 """Steps a cell, and those at its beginning that are not counted."""
+SECONDS = 6
+"""That they shall take: a run moves among the host's cores, and short passes are as quick as the core."""
 SETTINGS = (
     "lora16:8:2048:0",
     "lora16:8:2048:1",
@@ -47,7 +47,7 @@ SETTINGS = (
     "lora16:2:1024:0:eager",
 )
 STEADY = 0.10
-"""Of the median step, between the slowest and the quickest of those that are counted."""
+"""Of the median step, between the slowest and the quickest of those that are counted: up to that not said."""
 CHECKED = ("mistral-7b", "qwen2.5-14b")
 """Shapes of which no run told a constant of the form of speed (`core.plan.speed`)."""
 RAM = 128 * 2**30
@@ -62,42 +62,50 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--shape", nargs="*", default=GRID)
     parser.add_argument("--setting", nargs="*", default=SETTINGS)
-    parser.add_argument("--again", action="store_true", help="run rows without steady steps anew")
-    parser.add_argument("--card", default="H200", help="the card of speed.jsonl, for `table`")
+    parser.add_argument("--again", action="store_true", help="run those that the file holds anew")
+    parser.add_argument("--card", default="H200", help="the card that is here, or of speed.jsonl")
     parser.add_argument("--minutes", type=float, default=600)
     parser.add_argument("--where", type=Path)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     wanted = cells(tuple(given.shape), tuple(given.setting))
-    file = given.out / "speed.jsonl"
+    file, card = given.out / "speed.jsonl", card_named(given.card, ram=RAM)
     with tempfile.TemporaryDirectory(dir=given.where) as made:
         if given.what == "card":
-            return on_card(wanted, file, Path(made), time.monotonic() + 60 * given.minutes, given.again)
-        text = table(wanted, rows_in(file), Path(made), card_named(given.card, ram=RAM))
+            return on_card(wanted, file, Path(made), time.monotonic() + 60 * given.minutes, card, given.again)
+        text = table(wanted, rows_in(file), Path(made), card)
     (given.out / "table.md").write_text(text, encoding="utf-8")
     print(text)
     return 0
 
 
-def on_card(wanted: Sequence[Cell], file: Path, where: Path, until: float, again: bool = False) -> int:
-    """Runs what is not in the file yet, and `again` what is there without steady steps; exit status 1 where
-    something went wrong."""
+def on_card(wanted: Sequence[Cell], file: Path, where: Path, until: float, card: Card, again: bool) -> int:
+    """Runs what is not in the file yet, or all `again`; exit status 1 where something went wrong."""
     machine = look()
     if not file.exists():
         add(file, head(machine))
-    seen = rows_in(file)
-    done = {cell for cell, row in seen.items() if not again or ("steps" in row and not unsteady(row))}
-    left = [job_of(one, folder_of(one.shape, where), VRAM) for one in wanted if str(one) not in done]
-    for job in filter(None, left):
-        job.request["steps"] = STEPS
+    done = {} if again else rows_in(file)
+    left = []
+    for one in wanted:
+        job = job_of(one, folder_of(one.shape, where), VRAM) if str(one) not in done else None
+        if job:
+            rate = planned(one, where, replace(card, core_ms=machine.core_ms))
+            job.request["steps"] = steps_of(one, rate)
+            left.append(job)
     results = side_by_side(
-        [one for one in left if one],
+        left,
         "benchmarks.memory_grid_card",
         at_once=1,
         room=room_of(machine, VRAM),
         until=until,
     )
     return written(file, results, line)
+
+
+def steps_of(cell: Cell, rate: float) -> int:
+    """Steps that take SECONDS at a rate of tokens a second."""
+    least, most = STEPS
+    return min(most, max(least, round(SECONDS * rate / (cell.batch * cell.length))))
 
 
 def measured(row: dict[str, Any]) -> float:
@@ -107,8 +115,8 @@ def measured(row: dict[str, Any]) -> float:
 
 
 def unsteady(row: dict[str, Any]) -> float:
-    """By how much its counted steps differ, as a share of the median, where that is more than STEADY; else 0.
-    What is not known to be unsteady is not."""
+    """By how much its counted steps differ, as a share of the median, where that is more than STEADY; else 0,
+    also where that is not known."""
     times = [0.0, *(seconds for seconds, _ in row.get("steps", []))]
     each = [after - before for before, after in pairwise(times)][SKIP:]
     if len(each) < 2:
@@ -144,14 +152,14 @@ def line(row: dict[str, Any]) -> str:
 def table(wanted: Sequence[Cell], rows: dict[str, dict[str, Any]], where: Path, card: Card) -> str:
     """Markdown: errors in short, then a row a cell."""
     there = [one for one in wanted if went(rows.get(str(one), {}))]
-    both = {str(one): (measured(rows[str(one)]), planned(one, where, card)) for one in there}
+    both = {}
+    for one in there:
+        row = rows[str(one)]
+        both[str(one)] = (measured(row), planned(one, where, replace(card, core_ms=row.get("core_ms"))))
     short = ["| cells | number | median | most under | most over | goals |", "|---|---|---|---|---|---|"]
-    apart = {str(one): unsteady(rows[str(one)]) for one in there}
-    steady = [one for one in there if not apart[str(one)]]
     for name, some in (
-        ("checked only", [one for one in steady if one.shape in CHECKED]),
-        ("of shapes that the form was fitted to", [one for one in steady if one.shape not in CHECKED]),
-        (f"whose steps differ by more than {STEADY:.0%}", [one for one in there if apart[str(one)]]),
+        ("checked only", [one for one in there if one.shape in CHECKED]),
+        ("of shapes that the form was fitted to", [one for one in there if one.shape not in CHECKED]),
         ("all", there),
     ):
         off = [both[str(one)][1] / both[str(one)][0] - 1 for one in some]
@@ -160,16 +168,13 @@ def table(wanted: Sequence[Cell], rows: dict[str, dict[str, Any]], where: Path, 
                 f"| {name} | {len(off)} | {statistics.median(map(abs, off)):.1%} | {min(0.0, *off):.1%} "
                 f"| {max(0.0, *off):+.1%} | {GOALS[0]:.0%}, {GOALS[1]:.0%} |"
             )
-    long = [
-        "| cell | tokens/s | steps differ by | planned | error | of Python, ms |",
-        "|---|---|---|---|---|---|",
-    ]
+    long = ["| cell | tokens/s | steps differ by | core, ms | planned | error |", "|---|---|---|---|---|---|"]
     for one in there:
         real, said = both[str(one)]
-        differ = f"{apart[str(one)]:.0%}" if apart[str(one)] else "–"
-        core = rows[str(one)].get("python")
-        python = f"{core:.2f}" if core else "–"
-        long.append(f"| {one} | {real:,.0f} | {differ} | {said:,.0f} | {said / real - 1:+.1%} | {python} |")
+        row = rows[str(one)]
+        differ = f"{unsteady(row):.0%}" if unsteady(row) else "–"
+        core = f"{row['core_ms']:.2f}" if "core_ms" in row else "–"
+        long.append(f"| {one} | {real:,.0f} | {differ} | {core} | {said:,.0f} | {said / real - 1:+.1%} |")
     return "\n".join([*short, "", *long, ""])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from core.machine import host
+from core.machine.core_speed import usual_core_ms
 from core.machine.doctor import Finding, doctor
 from core.machine.gpus import Gpu, read_gpus
 from core.machine.host import Disk, Hub
@@ -31,6 +32,8 @@ class Machine:
     torch: Torch | None
     hub: Hub
     findings: tuple[Finding, ...] = ()
+    core_ms: float | None = None
+    """What one of its cores takes for a fixed piece of Python (`core.machine.core_speed`)."""
 
 
 def look() -> Machine:
@@ -49,5 +52,6 @@ def look() -> Machine:
         disks=host.read_disks(runs_dir()),
         torch=find_torch(),
         hub=host.read_hub(),
+        core_ms=usual_core_ms(),
     )
     return replace(machine, findings=doctor(machine))

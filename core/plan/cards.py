@@ -40,6 +40,8 @@ class Card:
     """Bytes of the host's memory that are available beside the card's own; 0: none, or not known."""
     cores: int = 0
     """Of a CPU."""
+    core_ms: float | None = None
+    """What a core of its host takes for a piece of Python (`core.machine.core_speed`); None: not known."""
     index: int | None = None
     """Of a GPU that is here."""
     here: bool = True
@@ -123,6 +125,7 @@ def _gpu(gpu: Gpu, machine: Machine) -> Card:
         tflops=known.tflops * compute if known and known.tflops else None,
         bandwidth=known.bandwidth * memory if known and known.bandwidth else None,
         ram=0 if shared else machine.ram_available,
+        core_ms=machine.core_ms,
         index=gpu.index,
         listed=known.name if known else None,
         capability=gpu.capability or (known.capability if known else None),

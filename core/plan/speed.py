@@ -27,6 +27,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from core.models.shape import ModelShape
+from core.models.traits import TRAITS
 from core.plan.cards import Card
 from core.plan.dial import WAITING, Hold, holds, widest_narrow
 from core.plan.layers import attends, layer, mean, mlp_width
@@ -58,19 +59,24 @@ PAGED = 12
 PASS, BETWEEN = 0.0006, 0.005
 """Seconds beside the work of a layer in a pass, for kernels that do not fill the card at their ends, and of a
 pass, for the trainer's own doing. Assumed; they make passes of 8k tokens worth having on a fast card."""
-LEAST = {("gpu", False): 0.007, ("gpu", True): 0.0027, ("cpu", False): 0.004, ("cpu", True): 0.004}
+LEAST = {("gpu", False): 0.006, ("gpu", True): 0.0027, ("cpu", False): 0.004, ("cpu", True): 0.004}
 """A pass costs at least this for each layer, however few tokens it has: starting its kernels, where it is not
-recorded. A box's own: 6 to 8 ms uncompiled for 1 to 7 B, and half as much again on one that was busy."""
+recorded. Of a host whose cores take CORE_MS for a piece of Python; in proportion of others. Uncompiled: by
+seven dense models of 0.5 to 9 B on one H200's host, 0.92 to 1.12 of what this says."""
+CORE_MS = 1.1
+"""That piece on a host that is not known (`core.machine.core_speed`): an H200's took 0.7 on cores that nobody
+shared, 1.2 to 1.5 on others."""
 MORE = {True: (0.15, 0.33), False: (1.5, 1.7)}
 """As many times that on top where a layer keeps its narrow tensors, or its input: uncompiled, each op is then
 asked whether it is kept (`benchmarks.layers`: 5 ms of the host, and 18 or 19)."""
 ADAPTED = 1.8
 """Times that for layers with adapters, which have more kernels; measured there."""
-IN_STEPS = 1.4
-"""Times that for uncompiled layers of families that write their scores: Gemma 2's start 1.7 times as many ops
-as a Llama's, adapters' among them, of which each has as many and one is several kernels. On one box Gemma 2
-9B took 1.4 to 1.5 times as long a layer as Qwen2.5 14B, by steps that differed much."""
-WAITS, FOUR_BITS = 0.0032, 0.0004
+IN_STEPS, MIXED, NORMED = 1.4, 1.6, 1.2
+"""Times that for uncompiled layers of families that write their scores, of mixtures, and of those that norm
+queries and keys. Such a layer of Gemma 2 starts 1.7 times as many ops as a Llama's, Qwen3's mixture 1.5
+times, Qwen3 1.4 times, adapters' among them, of which each is several kernels; the first two took 1.4 and
+1.7 times as long on one host, the last is reckoned from its ops."""
+WAITS, FOUR_BITS = 0.002, 0.0004
 """Seconds by which a layer takes the host longer, forward and backward, where its tensors wait in the host's
 memory, and for each matrix that is unpacked (packs of 8,192 tokens of models of 1 to 4 B, H200)."""
 SCORES = 22
@@ -136,19 +142,21 @@ def tokens_per_second(
     more_kernels = narrow * (count[Hold.NARROW] + count[Hold.HOST]) + of_input * count[Hold.INPUT]
     least = LEAST["gpu", compiled] * (shape.layers + more_kernels)
     least *= 0 if recorded else ADAPTED if method != "full" and compiled else 1
-    if not compiled and writes_scores(shape.architecture):
-        least *= IN_STEPS
+    if not compiled:
+        least *= _more_kernels(shape)
     waiting = sum(count[kind] for kind in WAITING)
     if method == "qlora" and not recorded:
         least += FOUR_BITS * sum(many * len(linears) for many, linears in shape.every_linear)
     least += WAITS * waiting
+    slow = (card.core_ms or CORE_MS) / CORE_MS
     learns = 2 if method == "full" else 0
     softmax = 4 if objective == "sft" else 6  # TRL's head makes its logits twice
     head = tokens * shape.embedding * (softmax + learns + 2 * more) / _rate(card)
     copies = waiting * one.copy  # what leaves last does so beside the loss
     copying = max(0.0, copies - shape.layers * one.forward - head) + CONTENTION * copies
-    whole = max(shape.layers * (one.forward + one.backward + PASS) + again + head, least) + copying
-    whole += BETWEEN + more * shape.layers * one.forward
+    busy = shape.layers * (one.forward + one.backward + PASS) + again + head + copying
+    whole = max(busy, slow * least)  # copies go on while the card waits for the host
+    whole += slow * BETWEEN + more * shape.layers * one.forward
     if method == "full":
         whole += 4 * shape.parameters / _memory(card)  # gradients of weights, summed
         moved = STEP_BYTES[optimizer] + CLIP_BYTES
@@ -208,6 +216,16 @@ def layer_seconds(
         + unpack * rest / weights,
         copy=tokens * held.host / HOST_RATE,
     )
+
+
+def _more_kernels(shape: ModelShape) -> float:
+    """Times as long as a Llama's that an uncompiled layer's kernels take to start."""
+    if writes_scores(shape.architecture):
+        return IN_STEPS
+    if shape.experts:
+        return MIXED
+    known = TRAITS.get(shape.architecture)
+    return NORMED if known and known.qk_norm else 1.0
 
 
 def _again(shape: ModelShape) -> tuple[float, float]:

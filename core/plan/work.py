@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from core.data.lengths import seen
 from core.models.shape import ModelShape
 from core.plan import compiling, defaults, measured, memory, speed, standing
 from core.plan.cards import Card
@@ -99,10 +100,19 @@ class Work:
         )
 
     @cached_property
+    def on_a_line(self) -> bool:
+        """As `end_to_end`, and the model's attention sees each row by itself: what a row costs is its own."""
+        return self.end_to_end and shares_a_line(self.shape)
+
+    @cached_property
+    def seen(self) -> float | None:
+        """Tokens of the row of a token, in the mean; None: rows are padded, or nothing is known of them."""
+        return seen(self.report, self.length, self.spec.data.long) if self.on_a_line else None
+
+    @cached_property
     def spread(self) -> Spread | None:
         """How long the rows are that share a line; None: each pass is as full as can be."""
-        shape = self.shape
-        shares = self.end_to_end and not self.spec.packing and shares_a_line(shape)
+        shares = self.on_a_line and not self.spec.packing
         return spread_of(self.report, self.length, self.spec.data.long) if shares else None
 
     def tokens(self, batch: int, *, recorded: bool = False, common: float = 0.0) -> int:
@@ -253,7 +263,12 @@ def speed_of(work: Work, setting: Setting) -> Speed:
 
 def expected_of(work: Work, setting: Setting) -> float | None:
     """As `rate_of`, with the rates of a middling card where the card's own are not known."""
-    return rate_of(replace(work, card=compiling.rated(work.card)), setting)
+    return rate_of(_on_a_known_card(work), setting)
+
+
+def _on_a_known_card(work: Work) -> Work:
+    card = compiling.rated(work.card)
+    return work if card is work.card else replace(work, card=card)
 
 
 def rate_of(work: Work, setting: Setting) -> float | None:
@@ -268,7 +283,7 @@ def rate_of(work: Work, setting: Setting) -> float | None:
         recompute=setting.recompute,
         compiled=setting.compiled,
         host=setting.host,
-        row=mean / useful,
+        row=work.seen or mean / useful,
         useful=useful,
         optimizer=setting.optimizer,
         accumulate=work.accumulate(setting.batch),
@@ -297,7 +312,7 @@ def training_of(work: Work, setting: Setting, *, typical: bool = True) -> float 
     """Seconds of the steps by the form; None where steps or the card's rate are not known. `typical`: a card
     that is not known is taken for a middling one."""
     if typical:
-        work = replace(work, card=compiling.rated(work.card))
+        work = _on_a_known_card(work)
     steps, rate = steps_of(work, setting.batch), rate_of(work, setting)
     if steps is None or rate is None:
         return None
@@ -309,4 +324,4 @@ def training_of(work: Work, setting: Setting, *, typical: bool = True) -> float 
 def _useful(work: Work, sequences: int) -> tuple[float, float]:
     """Mean tokens of a row, and the share of a pass that is not padding."""
     mean, useful = defaults.useful_share(sequences, work.length, work.report, work.packed)
-    return mean, 1.0 if work.end_to_end else useful
+    return mean, 1.0 if work.on_a_line else useful

@@ -8,7 +8,7 @@ CELL = read("llama-3.1-8b", "lora16:8:2048:1")
 
 
 def test_a_row_of_what_was_held() -> None:
-    steps = [[1.0 * step, 10_000 * step] for step in range(1, STEPS + 1)]
+    steps = [[1.0 * step, 10_000 * step] for step in range(1, STEPS[0] + 1)]
     row = {"steps": steps, "peak": 18 * 2**30, "active": 19 * 2**30, "reserved": 21.5 * 2**30}
     told = near.line(CELL, "near", False, row)
     assert told == f"| {CELL} | near | all | 10,000 | 18.00 | 19.00 | 21.50 |"

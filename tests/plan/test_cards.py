@@ -124,6 +124,11 @@ def test_the_card_here_is_known_by_its_name():
     assert here(replace(gpu(139.8), name="NVIDIA H200")).tflops == 989
 
 
+def test_how_quick_the_hosts_cores_are_is_known_of_the_card_that_is_here():
+    assert here(gpu(24), core_ms=0.8).core_ms == 0.8
+    assert card_named("H200").core_ms is None and card_of_size(24).core_ms is None
+
+
 def test_a_part_of_a_split_card_has_its_own_memory_and_a_share_of_the_rates():
     part = replace(gpu(39.5, capability=(8, 0)), name="NVIDIA A100-SXM4-80GB MIG 3g.40gb", mig=True)
     card = here(part)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -87,6 +88,49 @@ def test_starting_more_kernels_takes_the_host_longer():
     gemma, llama = "google/gemma-2-9b", LLAMA
     assert a_layer(gemma, False) == pytest.approx(speed.IN_STEPS * a_layer(llama, False), rel=0.01)
     assert a_layer(gemma, True) == pytest.approx(a_layer(llama, True), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "compiled", "waits"), [(64, False, True), (64, True, True), (65_536, True, False)]
+)
+def test_short_passes_are_as_quick_as_the_hosts_cores(tokens, compiled, waits):
+    def step(core_ms: float | None, **more) -> float:
+        card = replace(H200, core_ms=core_ms)
+        setting = {"tokens": tokens, "recompute": 0.0, "compiled": compiled} | more
+        found = speed.tokens_per_second(model(LLAMA), "lora", card, **setting)
+        assert found is not None
+        return tokens / found
+
+    slow, quick = step(2 * speed.CORE_MS), step(speed.CORE_MS / 2)
+    assert slow / quick == pytest.approx(4.0) if waits else slow / quick < 1.02
+    assert step(None) == step(speed.CORE_MS), "a host that is not known is a usual one"
+    if compiled:
+        more = step(2 * speed.CORE_MS, recorded=True) - step(speed.CORE_MS, recorded=True)
+        assert more == pytest.approx(speed.BETWEEN), "one start for all kernels"
+
+
+def test_what_waits_is_copied_while_the_card_waits_for_the_host():
+    def step(core_ms: float, host_rate: float) -> float:
+        with mock.patch.object(speed, "HOST_RATE", host_rate):
+            card, setting = replace(H200, core_ms=core_ms), {"tokens": 2048, "recompute": 0.5}
+            return 2048 / speed.tokens_per_second(
+                model(LLAMA), "lora", card, compiled=True, host=True, **setting
+            )
+
+    assert step(2.0, 50e9) == step(2.0, 200e9), "the host has not started the next layer yet"
+    assert step(0.01, 20e9) > 1.1 * step(0.01, 200e9)
+
+
+def test_mixtures_and_norms_of_queries_take_longer_to_start_uncompiled():
+    def layer_of(name: str, compiled: bool) -> float:
+        shape = model(name)
+        found = speed.tokens_per_second(shape, "lora", H200, tokens=64, recompute=0.0, compiled=compiled)
+        return (64 / found - speed.BETWEEN) / shape.layers
+
+    usual = layer_of(LLAMA, False)
+    assert layer_of(MIXTURE, False) == pytest.approx(speed.MIXED * usual)
+    assert layer_of("Qwen/Qwen3-8B", False) == pytest.approx(speed.NORMED * usual)
+    assert layer_of("Qwen/Qwen3-8B", True) == pytest.approx(layer_of(LLAMA, True))
 
 
 SHAPES = st.sampled_from([shape_from_config(one.id, one.config, hub=True) for one in catalogue()])

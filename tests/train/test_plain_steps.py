@@ -7,7 +7,7 @@ import pytest
 
 from core.chat import weights
 from core.plan.scores import in_plain_steps
-from core.plan.speed import IN_STEPS
+from core.plan.speed import IN_STEPS, MIXED, NORMED
 from core.spec import parse_spec
 from core.train import model as models
 from core.train.device import Device
@@ -71,7 +71,7 @@ def test_what_is_chatted_with_and_what_is_traced_have_it_too(capped: Path) -> No
     assert built.config._attn_implementation == "eager"
 
 
-def ops_of_a_layer(family: str, method: str) -> int:
+def ops_of_a_layer(family: str, method: str, **more: str) -> int:
     """Ops that a layer starts forward and backward, those left out that only look at a tensor otherwise."""
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
@@ -89,8 +89,12 @@ def ops_of_a_layer(family: str, method: str) -> int:
     for layers in (1, 2):
         sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": layers, "vocab_size": 50}
         sizes |= {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
+        if "experts_implementation" in more:
+            sizes |= {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
         config = AutoConfig.for_model(family, **sizes, pad_token_id=None)
-        made = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16, **in_plain_steps(family))
+        made = AutoModelForCausalLM.from_config(
+            config, dtype=torch.bfloat16, **in_plain_steps(family), **more
+        )
         if method == "lora":
             spec = parse_spec({"model": "x", "data": "none", "method": "lora"})
             made = models.with_adapters(made, spec, Device("cpu", "bf16"))
@@ -99,6 +103,14 @@ def ops_of_a_layer(family: str, method: str) -> int:
             made.train()(input_ids=torch.arange(32).view(2, 16), use_cache=False).logits.sum().backward()
         many.append(counted[0])
     return many[1] - many[0]
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_norms_of_queries_and_mixtures_start_more_too(method: str) -> None:
+    llama, qwen3 = (ops_of_a_layer(family, method) for family in ("llama", "qwen3"))
+    mixture = ops_of_a_layer("qwen3_moe", method, experts_implementation="grouped_mm")
+    assert NORMED < qwen3 / llama < NORMED + 0.3
+    assert qwen3 < mixture and mixture / llama == pytest.approx(MIXED, rel=0.1)
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
