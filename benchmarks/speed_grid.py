@@ -109,25 +109,21 @@ def steps_of(cell: Cell, rate: float) -> int:
 
 
 def measured(row: dict[str, Any]) -> float:
-    """Tokens a second of the median step; of some rows only that is kept, not the steps."""
-    kept = row.get("tokens_per_second")
-    return float(kept) if kept else pace(row["steps"], SKIP)
+    """Tokens a second of the median step."""
+    return pace(row["steps"], SKIP)
 
 
 def unsteady(row: dict[str, Any]) -> float:
-    """By how much its counted steps differ, as a share of the median, where that is more than STEADY; else 0,
-    also where that is not known."""
-    times = [0.0, *(seconds for seconds, _ in row.get("steps", []))]
+    """By how much its counted steps differ, as a share of the median; 0 where that is STEADY or less."""
+    times = [0.0, *(seconds for seconds, _ in row["steps"])]
     each = [after - before for before, after in pairwise(times)][SKIP:]
-    if len(each) < 2:
-        return 0.0
     apart = (max(each) - min(each)) / statistics.median(each)
     return apart if apart > STEADY else 0.0
 
 
 def went(row: dict[str, Any]) -> bool:
     """Whether it came to its end."""
-    return "steps" in row or "tokens_per_second" in row
+    return "steps" in row
 
 
 def planned(cell: Cell, where: Path, card: Card) -> float:

@@ -87,18 +87,3 @@ def fitted(report: Mapping[str, Any], length: int, long: str) -> tuple[int, int]
     if long == "split" or report.get("format") == "text":
         return sum(rows * -(-one // length) for one, rows in table), sum(one * rows for one, rows in table)
     return sum(rows for _, rows in table), sum(min(one, length) * rows for one, rows in table)
-
-
-def seen(report: Mapping[str, Any] | None, length: int, long: str) -> float | None:
-    """How many tokens the row of a token has, in the mean of all tokens, at a length: more than the mean row,
-    since long rows have more of them. None: nothing is known. `long`: as `fitted`."""
-    table = ((report or {}).get("lengths") or {}).get("table") or []
-    drops, splits = long == "drop", long == "split" or (report or {}).get("format") == "text"
-    tokens = squares = 0
-    for one, rows in table:
-        if drops and one > length:
-            continue
-        whole, rest = divmod(one, length) if splits else (0, min(one, length))
-        tokens += rows * (whole * length + rest)
-        squares += rows * (whole * length**2 + rest**2)
-    return squares / tokens if tokens else None

@@ -47,18 +47,23 @@ class Spread:
     def __init__(self, counted: Iterable[tuple[int, int]]):
         """`counted`: (tokens, rows) of each length; at least one row."""
         known: dict[int, int] = {}
-        total = tokens = longest = 0
+        total = tokens = longest = squares = 0
         for length, rows in counted:
             drop = max(0, length.bit_length() - BITS)
             about = -(-length >> drop) << drop
             known[about] = known.get(about, 0) + rows  # never more than a sixtieth longer
             total, tokens, longest = total + rows, tokens + rows * length, max(longest, length)
+            squares += rows * length**2
         self.longest = longest = max(1, longest)  # rows of no tokens at all
         self.even = tokens >= EVEN * longest * total
         """They are laid side by side."""
+        self.seen = squares / max(1, tokens)
+        """Tokens of the row of a token, in the mean of all tokens: more than the mean row has."""
         self._rows = total
-        self._mean = tokens / max(1, total)
-        apart = sum(rows * (length - self._mean) ** 2 for length, rows in known.items())
+        self.mean = tokens / max(1, total)
+        self._counted = sorted(known.items())
+        self._longest_of: dict[int, float] = {}
+        apart = sum(rows * (length - self.mean) ** 2 for length, rows in known.items())
         self._variance = apart / max(1, total)
         self._known: dict[tuple[int, int, float], int] = {}
         self._tilted = [self._at(x / longest, known) for x in TRIED]
@@ -70,6 +75,17 @@ class Spread:
         mean = sum(length * weight for length, weight in weighed) / whole
         spread = sum((length - mean) ** 2 * weight for length, weight in weighed) / whole
         return x, math.log(whole / self._rows), mean, spread
+
+    def longest_of(self, batch: int) -> float:
+        """Tokens of the longest of so many rows, in the mean of passes."""
+        if batch not in self._longest_of:
+            there, mean, before = 0, 0.0, 0.0
+            for length, rows in self._counted:
+                there += rows
+                chance = (there / self._rows) ** batch  # that none is longer
+                mean, before = mean + min(length, self.longest) * (chance - before), chance
+            self._longest_of[batch] = mean
+        return self._longest_of[batch]
 
     def fullest(self, batch: int, passes: int, common: float = 0.0) -> int:
         """Tokens of the fullest pass of so many rows at a time, with what fills up its width, in the order
@@ -87,10 +103,10 @@ class Spread:
         widest = batch * -(-self.longest // STEP) * STEP
         if self.even:
             return widest
-        beside = (batch - 1) * self._mean + BESIDE * math.sqrt((batch - 1) * self._variance)
+        beside = (batch - 1) * self.mean + BESIDE * math.sqrt((batch - 1) * self._variance)
         least = min(widest, self.longest + beside)
         wanted = math.log(-math.log(1 - chance) / max(1, passes))
-        before = (0.0, batch * self._mean)
+        before = (0.0, batch * self.mean)
         most: float = widest
         for x, log, mean, spread in self._tilted:
             tokens = batch * mean

@@ -44,9 +44,9 @@ from core.runs.space import written
 from core.spec import Method
 
 ERROR = (-0.027, 0.04)
-"""Of the closed form's tensors at a step's peak, most under and most over the card's: 138 runs of nine shapes
-on one H200 (2.6 % under, docs/measured/grid.md), of which 94 were only checked and 44 are of shapes that
-parts of the form were fitted to; 294 settings at random against the trace (as much); and 154 plans' fullest
+"""Of the closed form's tensors at a step's peak, most under and most over the card's: 144 runs of nine shapes
+on one H200 (2.6 % under, docs/measured/grid.md), of which 96 were only checked and 48 are of shapes that
+parts of the form were fitted to; 294 settings at random against the trace (as much); and 158 plans' fullest
 passes that were not recorded (docs/measured/caps.md: 0.9 % under, and over where half of a short row is
 learned). What the tables of `python -m benchmarks.memory_grid`, `memory_random` and `memory_caps` say belongs
 here."""

@@ -137,7 +137,9 @@ def _fitting(
 def _recorded(work: Work, room: int, setting: Setting, held: Bytes) -> tuple[Setting, Bytes]:
     """The same with its passes recorded, where they can be, that is quicker and there is ample room."""
     spec, kinds = work.spec, holds(setting.recompute, work.shape.layers, setting.host)
-    if not setting.compiled or not may_record(
+    if not setting.compiled or work.widths_differ:
+        return setting, held
+    if not may_record(
         kinds,
         experts=bool(work.shape.experts),
         drawn=spec.lora.dropout > 0 and work.method != "full",

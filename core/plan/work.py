@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from core.data.lengths import seen
 from core.models.shape import ModelShape
 from core.plan import compiling, defaults, measured, memory, speed, standing
 from core.plan.cards import Card
@@ -105,15 +104,27 @@ class Work:
         return self.end_to_end and shares_a_line(self.shape)
 
     @cached_property
-    def seen(self) -> float | None:
-        """Tokens of the row of a token, in the mean; None: rows are padded, or nothing is known of them."""
-        return seen(self.report, self.length, self.spec.data.long) if self.on_a_line else None
+    def masked(self) -> bool:
+        """Rows are padded to the longest of their pass, not of the run (`core.train.batches.layout_of`)."""
+        special = self.shape.balanced or self.shape.scaled_logits
+        return self.card.kind != "gpu" or self.objective != "sft" or special
+
+    @cached_property
+    def widths_differ(self) -> bool:
+        """Passes have so many widths that few of them would be as a recorded one."""
+        if self.on_a_line or not (self.masked or self.spec.packing):
+            return False
+        return bool(self.spec.packing) or self.rows is None or not self.rows.even
+
+    @cached_property
+    def rows(self) -> Spread | None:
+        """How long the rows are, as they fit; None: not known."""
+        return spread_of(self.report, self.length, self.spec.data.long)
 
     @cached_property
     def spread(self) -> Spread | None:
         """How long the rows are that share a line; None: each pass is as full as can be."""
-        shares = self.on_a_line and not self.spec.packing
-        return spread_of(self.report, self.length, self.spec.data.long) if shares else None
+        return self.rows if self.on_a_line and not self.spec.packing else None
 
     def tokens(self, batch: int, *, recorded: bool = False, common: float = 0.0) -> int:
         """Of the fullest pass, with all that its width is filled up with. `recorded`: widths are few.
@@ -283,7 +294,7 @@ def rate_of(work: Work, setting: Setting) -> float | None:
         recompute=setting.recompute,
         compiled=setting.compiled,
         host=setting.host,
-        row=work.seen or mean / useful,
+        row=work.rows.seen if work.on_a_line and work.rows else mean / useful,
         useful=useful,
         optimizer=setting.optimizer,
         accumulate=work.accumulate(setting.batch),
@@ -324,4 +335,7 @@ def training_of(work: Work, setting: Setting, *, typical: bool = True) -> float 
 def _useful(work: Work, sequences: int) -> tuple[float, float]:
     """Mean tokens of a row, and the share of a pass that is not padding."""
     mean, useful = defaults.useful_share(sequences, work.length, work.report, work.packed)
-    return mean, 1.0 if work.on_a_line else useful
+    if work.on_a_line or work.packed is not None or work.rows is None:
+        return mean, 1.0 if work.on_a_line else useful
+    widest = work.rows.longest_of(sequences) if work.masked else work.rows.longest
+    return work.rows.mean, min(1.0, work.rows.mean / widest)

@@ -106,6 +106,26 @@ def test_rows_are_those_that_a_length_leaves():
     assert text and text.fullest(8, 100) == split.fullest(8, 100)
 
 
+def test_how_long_the_longest_of_some_rows_is_in_the_mean():
+    random = np.random.default_rng(7)
+    for made in (answers, chats, two_kinds):
+        lengths = made(random, 4_096)
+        said = Spread(Counter(lengths.tolist()).items())
+        for batch in (1, 4, 16):
+            real = random.choice(lengths, (20_000, batch)).max(axis=1).mean()
+            assert said.longest_of(batch) == pytest.approx(real, rel=0.03)
+    assert Spread([(100, 5)]).longest_of(8) == 100
+
+
+def test_how_long_the_row_of_a_token_is():
+    report = {"lengths": describe([100] * 10 + [300] * 10), "format": "alpaca"}
+    cut, dropped, split = (spread_of(report, 200, long) for long in ("cut", "drop", "split"))
+    assert cut and dropped and split
+    assert cut.seen == pytest.approx((10 * 100**2 + 10 * 200**2) / 3_000)
+    assert dropped.seen == 100
+    assert split.seen == pytest.approx((20 * 100**2 + 10 * 200**2) / 4_000)
+
+
 MIXED = {
     "lengths": describe(answers(np.random.default_rng(1), 20_000).tolist()),
     "train_rows": 20_000,

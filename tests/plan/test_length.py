@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from core.data.lengths import describe, fitted, longer_than, seen
+from core.data.lengths import describe, fitted, longer_than
 from core.models.shape import ModelShape
 from core.plan.advise import advise
 from core.plan.cards import card_named, card_of_size, room
@@ -44,18 +44,6 @@ def test_each_way_says_what_it_does_in_rows_and_tokens() -> None:
     assert fitted(report(), 2_048, "drop") == (SHORT, 100 * SHORT)
     assert fitted(report(), 2_048, "split") == (SHORT + 2 * 187 + 3 * 30, total)
     assert fitted(report(format="text"), 2_048, "cut") == fitted(report(), 2_048, "split")
-
-
-def test_how_long_the_row_of_a_token_is() -> None:
-    some = {"lengths": describe({100: 10, 300: 10})}
-    assert seen(some, 2_048, "cut") == pytest.approx((10 * 100**2 + 10 * 300**2) / 4_000)
-    assert seen(some, 200, "cut") == pytest.approx((10 * 100**2 + 10 * 200**2) / 3_000)
-    assert seen(some, 200, "drop") == 100
-    in_pieces = (20 * 100**2 + 10 * 200**2) / 4_000
-    assert (
-        seen(some, 200, "split") == seen({**some, "format": "text"}, 200, "cut") == pytest.approx(in_pieces)
-    )
-    assert seen(None, 200, "cut") is None and seen({**some}, 10, "drop") is None
 
 
 def test_the_sentence_names_rows_share_p99_and_memory(shape: ModelShape) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from core.data.lengths import describe
 from core.plan import search
 from core.plan.advise import advise
 from core.plan.cards import card_named, room
@@ -50,6 +51,52 @@ def test_layers_wait_where_the_host_has_room_and_are_computed_again_where_not():
     assert all(one.fits for one in found.values())
     paces = [rate_of(work(24, ram=ram, batch=4), one.setting) for ram, one in found.items()]
     assert paces == sorted(paces), "room in the host never slows a run"  # type: ignore[type-var]
+
+
+GEMMA, SETTING = "google/gemma-2-9b", Setting("adamw", 8, 0.0, compiled=True)
+SHORT = {**report(rows=20_000), "lengths": describe([100] * 900 + [1000] * 100)}
+ALIKE = {**SHORT, "lengths": describe([1000] * 990 + [960] * 10)}
+
+
+def test_rows_that_are_padded_take_the_time_of_their_padding():
+    """On one line a pass takes what its rows do; with a mask, as wide as the longest of its rows; on a card
+    without bf16, as the longest of all."""
+
+    def rate(name: str, data=SHORT, batch: int = 8, **changes) -> float:
+        one = work(79, name=name, data=data, length=1024)
+        found = rate_of(replace(one, **changes), replace(SETTING, batch=batch))
+        assert found is not None
+        return found
+
+    a_hundred = rate(GEMMA, batch=16) / rate(GEMMA, ALIKE, batch=16)
+    assert a_hundred < 0.25 < 0.8 < rate(LLAMA, batch=16) / rate(LLAMA, ALIKE, batch=16)
+    old = {"card": replace(work(79).card, bf16=False)}
+    assert rate(LLAMA, batch=32, **old) < 0.25 * rate(LLAMA, batch=32)
+    assert rate(LLAMA, batch=32, **old) == pytest.approx(rate(LLAMA, batch=64, **old), rel=0.02)
+    assert rate(GEMMA, batch=32) > 1.02 * rate(GEMMA, batch=64), "one of more rows is longer"
+    assert rate(LLAMA, ALIKE, batch=32, **old) > 0.9 * rate(LLAMA, ALIKE, batch=32)
+
+
+def test_passes_are_planned_as_recorded_only_where_they_have_few_widths():
+    def recorded(name: str, data=SHORT, **keys) -> bool:
+        one = work(79, name=name, data=data, length=1024, batch=1, compile=True, **keys)
+        return fastest(one, room(one.card)).setting.recorded
+
+    assert recorded(LLAMA) and recorded(GEMMA, {**SHORT, "lengths": describe([100] * 1000)})
+    assert not recorded(GEMMA), "each pass is as wide as its longest row"
+    assert work(79, name=GEMMA, data=SHORT, packing=True).widths_differ
+    assert not work(79, data=SHORT, packing=True).widths_differ
+
+
+def test_attention_of_packs_is_that_of_their_rows():
+    def rate(lengths: list[int]) -> float:
+        data = {**report(rows=20_000), "lengths": describe(lengths)}
+        found = rate_of(work(79, data=data, length=8192, packing=True), replace(SETTING, batch=2))
+        assert found is not None
+        return found
+
+    short, long = rate([256] * 1000), rate([8192] * 1000)
+    assert 1.1 * long < short < 1.6 * long
 
 
 def test_moments_lie_in_the_hosts_memory_where_that_has_room_or_is_not_known():
