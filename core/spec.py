@@ -183,7 +183,7 @@ class RunSpec(_Part):
     host's memory; up to 1 more and more of them also compute their MLP again (`core.plan.dial`)."""
     compile: Annotated[Literal["auto"] | bool, BeforeValidator(_switch)] = "auto"
     """Whether the layers are compiled, which costs up to a minute and makes every step faster. auto: on a
-    card, where the run is long enough to pay for it; a resolved spec leaves that to the worker."""
+    card, where the run is long enough to pay for it. A resolved spec says it, for memory depends on it."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     seed: int = Field(default=42, ge=0, lt=2**32)
     shuffle: Annotated[int, Field(ge=0, lt=2**32)] | None = None

@@ -53,8 +53,6 @@ class MethodPlan:
     compiled: bool = False
     compile_why: str = ""
     """Why the layers are compiled, or why not."""
-    must_compile: bool = False
-    """They are compiled because uncompiled ones would not fit."""
     kept: str = ""
     """What the place of the dial means for this model, in words."""
     first_step: float | None = None
@@ -184,7 +182,6 @@ def _plan(
         chosen.host,
         chosen.compiled,
         found.why,
-        found.must_compile,
         kept,
         first_step_of(work, chosen),
         estimate,

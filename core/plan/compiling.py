@@ -40,7 +40,7 @@ def pays(
     if not capable:
         return False, "the card is older than those that kernels are made for (compute capability 8.0)"
     if asked != "auto":
-        return bool(asked), "as asked"
+        return bool(asked), "as the spec says"
     if gives_up:
         return False, f"torch's compiler gives up on {gives_up}"
     if seconds is None:

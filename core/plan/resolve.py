@@ -47,14 +47,13 @@ def filled_in(spec: RunSpec, plan: Plan, report: dict[str, Any] | None) -> RunSp
         "learning_rate": chosen.learning_rate,
         "optimizer": chosen.optimizer,
         "recompute": chosen.recompute,
+        "compile": chosen.compiled,
         "precision": precision if spec.precision == "auto" else spec.precision,
         "lora": spec.lora.model_copy(update={"alpha": spec.alpha}),
         "save": spec.save.model_copy(update={"every": spec.save.every or 2 * look}),
         "evaluate": spec.evaluate.model_copy(update={"every": spec.evaluate.every or look}),
         "name": spec.name or name_of(spec),
     }
-    if chosen.must_compile:  # the worker would find that it does not pay
-        filled["compile"] = True
     if spec.epochs is None and spec.steps is None:
         filled["epochs"] = chosen.epochs
     filled |= by_data(spec, report)

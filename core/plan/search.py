@@ -39,15 +39,12 @@ class Found:
     fits: bool
     why: str
     """Why the layers are compiled, or why not."""
-    must_compile: bool = False
-    """Too short to pay for it, and without it nothing fits."""
 
 
 def fastest(work: Work, room: int) -> Found:
     """The fastest setting that fits into so many bytes of the card; where none does, the smallest.
 
-    Compiled layers are planned for where that pays for the setting itself, so that a worker which asks the
-    same question of the finished spec gets the same answer.
+    Compiled layers are planned for where that pays for the setting itself, or nothing fits without them.
     """
     kind, spec = work.card.kind, work.spec
     able, why = may_compile(work)
@@ -63,7 +60,7 @@ def fastest(work: Work, room: int) -> Found:
     plain = replace(_best(work, room, compiled=False), why=why)
     if plain.fits or not found.fits:
         return plain
-    return replace(found, why=f"{why}, but without it nothing fits", must_compile=True)
+    return replace(found, why=f"{why}, but without it nothing fits")
 
 
 def may_compile(work: Work) -> tuple[bool, str]:
