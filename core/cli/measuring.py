@@ -45,10 +45,7 @@ def measured(spec: RunSpec, vram: float | None, card: str | None, as_json: bool)
     tell, wipe = show.progress(not as_json)
     try:
         prepared = prepare(spec, tell, card=smaller)
-        asked = prepared.spec
-        if smaller and asked.compile == "auto":  # by that card's rates
-            asked = asked.model_copy(update={"compile": prepared.plan.of(asked.method).compiled})
-        found = measuring.measure(asked, cap=cap, on_progress=tell)
+        found = measuring.measure(prepared.spec, cap=cap, on_progress=tell)
     finally:
         wipe()
     here = card_here(prepared.spec, prepared.machine)
