@@ -1,8 +1,8 @@
 """How fast one core of the host is. A card's kernels are started by one, and short passes wait for it.
 
 On rented boxes cores differ by up to two times at one moment, since others compute on their second threads:
-on an H200's host of 32 cores 24 took 0.7 ms for the same Python, eight 1.2 to 1.4, and others a second
-later. A run moves among them, so what counts is their mean.
+of 32 cores of an H200's host seven took 1.2 to 1.4 ms for Python that the others did in 0.7 to 0.9, and
+others than those a second later. A run moves among them, so what counts is their mean.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ pass, for the trainer's own doing. Assumed; they make passes of 8k tokens worth 
 LEAST = {("gpu", False): 0.006, ("gpu", True): 0.0027, ("cpu", False): 0.004, ("cpu", True): 0.004}
 """A pass costs at least this for each layer, however few tokens it has: starting its kernels, where it is not
 recorded. Of a host whose cores take CORE_MS for a piece of Python; in proportion of others. Uncompiled: by
-seven dense models of 0.5 to 9 B on one H200's host, 0.92 to 1.12 of what this says."""
+six dense models of 0.5 to 9 B on one H200's host, 0.92 to 1.12 of what this says."""
 CORE_MS = 1.1
 """That piece on a host that is not known (`core.machine.core_speed`): an H200's took 0.7 on cores that nobody
 shared, 1.2 to 1.5 on others."""
