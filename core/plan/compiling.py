@@ -26,12 +26,13 @@ def pays(
     objective: Objective = "sft",
     capable: bool = True,
     gives_up: str = "",
+    by: str = "as asked",
 ) -> tuple[bool, str]:
     """Whether to compile, and why, in words that follow "compiled:" or "not compiled:".
 
     `seconds`: of training without it, None: not known; `compiled`: with it, what compiling takes left out.
     `kind`: cuda (or gpu), or cpu. `asked`: `compile` of the spec. `capable`: whether the card has compute
-    capability 8.0, for which kernels are made. `gives_up`: what `gives_up_on` says.
+    capability 8.0, for which kernels are made. `gives_up`: what `gives_up_on` says. `by`: why, if asked.
     """
     if objective != "sft":
         return False, f"the passes of {NAMES[objective]} have a mask and many shapes"
@@ -40,7 +41,7 @@ def pays(
     if not capable:
         return False, "the card is older than those that kernels are made for (compute capability 8.0)"
     if asked != "auto":
-        return bool(asked), "as the spec says"
+        return bool(asked), by
     if gives_up:
         return False, f"torch's compiler gives up on {gives_up}"
     if seconds is None:

@@ -250,7 +250,7 @@ def test_what_is_compiled_and_why_is_said():
     assert not short.compiled and "too short" in short.compile_why
     assert placed(80, compile=True, steps=5).compiled
     off = placed(80, compile=False)
-    assert not off.compiled and off.compile_why == "as the spec says" and not off.host
+    assert not off.compiled and off.compile_why == "as asked" and not off.host
     assert long.seconds < off.seconds, "though what compiling takes is in it"
     old = replace(gpu(24, capability=(7, 5)), name="Tesla T4")
     asked = spec("Qwen/Qwen3-0.6B", compile=True)

@@ -105,6 +105,7 @@ def compiles(
         objective=objective,
         capable=capable,
         gives_up=gives_up_on(shape, spec, spec.method),
+        by="as planned",
     )
 
 
