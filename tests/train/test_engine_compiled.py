@@ -11,8 +11,9 @@ from core.plan.dial import Hold
 from core.train.batches import Layout
 from core.train.engine import layers, peft_layers
 from core.train.engine.graphs import GIVES_UP, Graphs, Stack
-from core.train.engine.setup import Engine
+from core.train.engine.setup import Engine, compiles
 from core.train.engine.warm import warm_up
+from tests.plan import boxes
 
 pytestmark = pytest.mark.usefixtures("fresh_compiler")
 WIDE, NARROW = 96, 32
@@ -177,3 +178,15 @@ def test_a_run_goes_on_where_the_compiler_gives_up_in_the_middle(model: Any) -> 
     again = passed(model, 64)
     again.sum().backward()
     assert torch.allclose(again, before, atol=1e-5) and made.gave_up
+
+
+def test_a_worker_compiles_as_its_spec_says_and_asks_itself_only_where_that_says_nothing():
+    shape = boxes.model("Qwen/Qwen3-8B")
+
+    def asked(steps: int, **keys: Any) -> tuple[bool, str]:
+        return compiles(boxes.spec(batch=1, **keys), shape, "sft", "gpu", 500.0, steps)
+
+    for said in (True, False):
+        assert asked(1, compile=said) == asked(10**6, compile=said) == (said, "as planned")
+    assert asked(1)[0], "how long steps take is asked of a card"
+    assert compiles(boxes.spec(compile=True), shape, "dpo", "gpu", 500.0, 9)[0] is False
