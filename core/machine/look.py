@@ -33,7 +33,8 @@ class Machine:
     hub: Hub
     findings: tuple[Finding, ...] = ()
     core_ms: float | None = None
-    """What one of its cores takes for a fixed piece of Python (`core.machine.core_speed`)."""
+    """What one of its cores takes for a fixed piece of Python (`core.machine.core_speed`); None: not looked
+    at, since no card waits for it."""
 
 
 def look() -> Machine:
@@ -52,6 +53,6 @@ def look() -> Machine:
         disks=host.read_disks(runs_dir()),
         torch=find_torch(),
         hub=host.read_hub(),
-        core_ms=usual_core_ms(),
+        core_ms=usual_core_ms() if cards.gpus else None,
     )
     return replace(machine, findings=doctor(machine))

@@ -78,7 +78,7 @@ times, Qwen3 1.4 times, adapters' among them, of which each is several kernels; 
 1.7 times as long on one host, the last is reckoned from its ops."""
 WAITS, FOUR_BITS = 0.002, 0.0004
 """Seconds by which a layer takes the host longer, forward and backward, where its tensors wait in the host's
-memory, and for each matrix that is unpacked (packs of 8,192 tokens of models of 1 to 4 B, H200)."""
+memory, and for each matrix that is unpacked (packs of 8,192 tokens of models of 0.5 to 1.5 B, H200)."""
 SCORES = 22
 """Bytes that go through memory for each score of an attention that writes them, forward and made again;
 backward twice that. Fitted to Gemma 2 9B."""

@@ -104,7 +104,7 @@ class Work:
         return self.end_to_end and shares_a_line(self.shape)
 
     @cached_property
-    def masked(self) -> bool:
+    def padded_by_pass(self) -> bool:
         """Rows are padded to the longest of their pass, not of the run (`core.train.batches.layout_of`)."""
         special = self.shape.balanced or self.shape.scaled_logits
         return self.card.kind != "gpu" or self.objective != "sft" or special
@@ -112,7 +112,7 @@ class Work:
     @cached_property
     def widths_differ(self) -> bool:
         """Passes have so many widths that few of them would be as a recorded one."""
-        if self.on_a_line or not (self.masked or self.spec.packing):
+        if self.on_a_line or not (self.padded_by_pass or self.spec.packing):
             return False
         return bool(self.spec.packing) or self.rows is None or not self.rows.even
 
@@ -334,8 +334,11 @@ def training_of(work: Work, setting: Setting, *, typical: bool = True) -> float 
 
 def _useful(work: Work, sequences: int) -> tuple[float, float]:
     """Mean tokens of a row, and the share of a pass that is not padding."""
-    mean, useful = defaults.useful_share(sequences, work.length, work.report, work.packed)
-    if work.on_a_line or work.packed is not None or work.rows is None:
+    rows = work.rows
+    if rows is None or work.packed is not None:
+        mean, useful = defaults.useful_share(sequences, work.length, work.report, work.packed)
         return mean, 1.0 if work.on_a_line else useful
-    widest = work.rows.longest_of(sequences) if work.masked else work.rows.longest
-    return work.rows.mean, min(1.0, work.rows.mean / widest)
+    if work.on_a_line:
+        return rows.mean, 1.0
+    widest = rows.longest_of(sequences) if work.padded_by_pass else rows.longest
+    return rows.mean, min(1.0, rows.mean / widest)

@@ -2,11 +2,12 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from core.machine import core_speed, look
+from tests.machine.fake_nvml import Card, FakeNvml
 
 TIMES = {0: 0.7, 1: 1.4, 2: 0.7, 3: 1.2}
 
@@ -45,7 +46,10 @@ def test_where_it_may_not_choose_a_core_it_takes_the_one_it_has(monkeypatch: pyt
     assert core_speed.core_ms() > 0
 
 
-def test_a_look_at_the_box_knows_it_and_leaves_threads_their_cores() -> None:
+def test_a_look_at_a_box_with_a_card_knows_it_and_leaves_threads_their_cores(
+    nvml: Callable[..., FakeNvml],
+) -> None:
+    nvml(Card())
     core_speed.usual_core_ms.cache_clear()
     seen = []
 
@@ -61,3 +65,12 @@ def test_a_look_at_the_box_knows_it_and_leaves_threads_their_cores() -> None:
     (found, same), again = seen[0], look().core_ms
     assert found is not None and 0 < found < 1000 and same
     assert again == found, "a plan that is made again says the same"
+
+
+def test_without_a_card_nobody_waits_for_a_core(
+    nvml: Callable[..., FakeNvml], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvml(fails=FakeNvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+    core_speed.usual_core_ms.cache_clear()
+    monkeypatch.setattr(core_speed, "_quickest", lambda: pytest.fail("it was looked at"))
+    assert look().core_ms is None
