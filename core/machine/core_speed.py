@@ -1,8 +1,9 @@
 """How fast one core of the host is. A card's kernels are started by one, and short passes wait for it.
 
-On rented boxes cores differ by up to two times at one moment, since others compute on their second threads:
-of 32 cores of an H200's host seven took 1.2 to 1.4 ms for Python that the others did in 0.7 to 0.9, and
-others than those a second later. A run moves among them, so what counts is their mean.
+On rented boxes cores differ by up to two times at one moment, as others seem to compute on their second
+threads: of 32 cores of an H200's host seven took 1.2 to 1.4 ms for Python that the rest did in 0.7 to 0.9,
+and it was others a second later (`python -m benchmarks.cores`). A run moves among them, so what is planned
+with is their mean.
 """
 
 from __future__ import annotations
@@ -23,10 +24,16 @@ SCALE = 20_000 / ROUNDS
 def core_ms() -> float:
     """Milliseconds in which a core goes 20,000 times round a short loop of Python, in the mean of those that
     this process may use. Takes some ten milliseconds itself. Never raises."""
+    times = of_each(MOST)
+    return sum(times) / len(times)
+
+
+def of_each(most: int) -> list[float]:
+    """The same of each core, or of so many of them; of the one that is had where none can be chosen."""
     if not hasattr(os, "sched_setaffinity"):
-        return _quickest()
+        return [_quickest()]
     own, times = os.sched_getaffinity(0), []
-    few, every = min(MOST, len(own)), sorted(own)
+    few, every = min(most, len(own)), sorted(own)
     try:
         for core in (every[place * len(every) // few] for place in range(few)):
             os.sched_setaffinity(0, {core})
@@ -35,7 +42,7 @@ def core_ms() -> float:
         times.append(_quickest())
     finally:
         _back_to(own)
-    return sum(times) / len(times)
+    return times
 
 
 @functools.cache

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from benchmarks import cores
 from core.machine import core_speed, look
 from tests.machine.fake_nvml import Card, FakeNvml
 
@@ -34,6 +35,11 @@ def test_of_many_cores_some_are_tried_from_the_first_to_the_last(
     monkeypatch.setattr(core_speed, "_quickest", lambda: float(min(bound[-1]) >= 50))
     assert core_speed.core_ms() == 0.5
     assert len(bound) == core_speed.MOST + 2 and bound[-1] == set(range(100))
+
+
+def test_each_core_is_told(bound: list[set[int]]) -> None:
+    assert core_speed.of_each(99) == list(TIMES.values())
+    assert cores.said([1.0, 2.0]) == "mean 1.50 ms: 1.00 2.00"
 
 
 def test_where_it_may_not_choose_a_core_it_takes_the_one_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
